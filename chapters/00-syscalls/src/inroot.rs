@@ -7,6 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
@@ -103,6 +104,24 @@ pub fn create_file(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> 
     let flags = OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_NONBLOCK;
     open(parent.as_fd(), Path::new(name), flags, Mode::from_bits_truncate(0o644))?;
     open(parent.as_fd(), Path::new(name), OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty())
+}
+
+/// The working directory in the kernel's own words (`getcwd(2)`, the system call).
+///
+/// One that cannot be reached from the process's root begins with `(unreachable)` (Linux 2.6.36). The C library hides
+/// that: it searches upwards on its own then.
+///
+/// # Errors
+/// `ENOENT` if the directory was removed, `ERANGE` if its path is longer than a page.
+pub fn current_directory() -> Result<PathBuf, Errno> {
+    let mut buffer = vec![0u8; libc::PATH_MAX as usize];
+    // SAFETY: the buffer may be written up to the length that is given, and outlives the call.
+    let length = crate::check(unsafe {
+        libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len())
+    })?;
+    // The length includes the zero byte at the end.
+    buffer.truncate((length as usize).saturating_sub(1));
+    Ok(OsString::from_vec(buffer).into())
 }
 
 /// The parent and the last name of a path. None if the last part is missing, `.` or `..`.

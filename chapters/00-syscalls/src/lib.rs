@@ -10,10 +10,11 @@
 //! 1. [`clone`]: a process, its namespaces and its cgroup in one call;
 //! 2. [`mount`]: the mount API of Linux 5.2, where a mount is a file descriptor before it has a place;
 //! 3. [`inroot`]: paths that cannot leave a root, whatever links lie on the way (`openat2`);
-//! 4. [`fd`], [`pidfd`], [`tty`], [`keyring`], [`bpf`]: small families;
+//! 4. [`fd`], [`pidfd`], [`process`], [`capability`], [`tty`], [`keyring`], [`bpf`]: small families;
 //! 5. [`error`] and [`trace`]: how every chapter reports a failed step and tells of a successful one.
 
 pub mod bpf;
+pub mod capability;
 pub mod clone;
 pub mod error;
 pub mod fd;
@@ -21,6 +22,7 @@ pub mod inroot;
 pub mod keyring;
 pub mod mount;
 pub mod pidfd;
+pub mod process;
 pub mod trace;
 pub mod tty;
 

@@ -32,6 +32,11 @@ pub fn finish<T, E: Display, A: Display>(
     }
 }
 
+/// Tells of a call before it is made, because it does not come back: execve(2).
+pub fn announce<A: Display>(chapter: &'static str, call: &'static str, args: impl FnOnce() -> A) {
+    finish::<(), &str, A>(start(), chapter, call, args, &Ok(()));
+}
+
 /// Runs one kernel step and tells of it: `step!("pivot_root", "\".\", \".\"", pivot_root(".", "."))`.
 ///
 /// The arguments are those a reader of strace(1) would expect, with names in place of descriptor numbers where that
