@@ -38,7 +38,7 @@ pub(crate) fn explain(path: &Path, errno: Errno) -> (Errno, String) {
     };
     match errno {
         Errno::ENOENT | Errno::ENOTDIR => (errno, interpreter(path, 4)),
-        Errno::EACCES if meta.is_dir() => (Errno::EISDIR, "is a directory".to_owned()),
+        Errno::EACCES if meta.is_dir() => (Errno::EISDIR, String::new()),
         Errno::EACCES => (errno, denied(path, meta.permissions().mode())),
         Errno::ENOEXEC => (errno, format(path)),
         Errno::ETXTBSY => (errno, "is open for writing".to_owned()),
