@@ -1,1 +1,20 @@
-//! stub
+//! mini-docker composes the chapters into a container runtime. It has no mechanism of its own: what the kernel does
+//! for a container is in `chapters/`, what is here decides when and with which values.
+//!
+//! The story of `run` reads from top to bottom in [`container::start`]; what the child does between clone3 and exec
+//! is [`container::child`]. Before them, [`create`] turns an image's config and the user's flags into an OCI runtime
+//! spec, the only description of a container; everything after works from that spec.
+
+pub mod cli;
+pub mod container;
+pub mod create;
+pub mod engine;
+pub mod explain;
+pub mod failure;
+pub mod image;
+pub mod info;
+pub mod names;
+pub mod reclaim;
+pub mod record;
+pub mod spec;
+pub mod terminal;

@@ -1,0 +1,175 @@
+//! The command line: Docker's verbs and flags. One file per group of verbs; each verb calls the library.
+
+mod container;
+mod image;
+mod system;
+mod table;
+mod volume;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::engine::{DEFAULT_ROOT, DEFAULT_RUN_ROOT, Engine};
+use crate::failure::{self, Failure, code};
+
+/// Pull, build and run containers: Docker's commands, without a daemon.
+#[derive(Debug, Parser)]
+#[command(name = "mini-docker", version, propagate_version = true, max_term_width = 100)]
+#[command(subcommand_required = true)]
+#[command(disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    roots: Roots,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where state is kept.
+#[derive(Debug, Args)]
+struct Roots {
+    /// Folder for images, layers, volumes and containers
+    #[arg(long, global = true, env = "MINI_DOCKER_ROOT", default_value = DEFAULT_ROOT, value_name = "DIR")]
+    #[arg(hide_env = true, help_heading = "Global options")]
+    root: PathBuf,
+    /// Folder for state that ends with a reboot
+    #[arg(long, global = true, env = "MINI_DOCKER_RUN_ROOT", default_value = DEFAULT_RUN_ROOT, value_name = "DIR")]
+    #[arg(hide_env = true, help_heading = "Global options")]
+    run_root: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create a container from an image and run a command in it
+    Run(container::Run),
+    /// Create a container without starting it
+    Create(container::Create),
+    /// Start a created or exited container and wait for it
+    Start(container::Start),
+    /// List containers
+    #[command(alias = "list")]
+    Ps(container::Ps),
+    /// Remove containers
+    Rm(container::Rm),
+    /// Work with containers
+    #[command(subcommand, subcommand_required = true)]
+    Container(container::Verb),
+    /// Load images from an archive or an OCI layout
+    Load(image::Load),
+    /// Make an image from a tar of a root file system
+    Import(image::Import),
+    /// List images
+    Images(image::List),
+    /// Give an image another name
+    Tag(image::Tag),
+    /// Remove images
+    Rmi(image::Remove),
+    /// Work with images
+    #[command(subcommand, subcommand_required = true)]
+    Image(image::Verb),
+    /// Work with volumes
+    #[command(subcommand, subcommand_required = true)]
+    Volume(volume::Verb),
+    /// Show what this machine can do and what is stored
+    Info(system::Info),
+    /// Show the version
+    Version,
+}
+
+/// Parses the command line, runs the verb, reports what failed.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    // `run` and `create` fail with 125, so that the code cannot be mistaken for the command's own.
+    let usual = match &cli.command {
+        Command::Run(_) | Command::Container(container::Verb::Run(_)) => code::RUNTIME,
+        _ => code::OTHER,
+    };
+    match dispatch(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => ExitCode::from(failure::report(&error, usual)),
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<u8> {
+    if let Command::Version = cli.command {
+        return system::version();
+    }
+    let engine = Engine::open(&cli.roots.root, &cli.roots.run_root)?;
+    crate::reclaim::reclaim(&engine)?;
+    match cli.command {
+        Command::Run(verb) => verb.run(&engine),
+        Command::Create(verb) => verb.run(&engine),
+        Command::Start(verb) => verb.run(&engine),
+        Command::Ps(verb) => verb.run(&engine),
+        Command::Rm(verb) => verb.run(&engine),
+        Command::Container(verb) => verb.run(&engine),
+        Command::Load(verb) => verb.run(&engine),
+        Command::Import(verb) => verb.run(&engine),
+        Command::Images(verb) => verb.run(&engine),
+        Command::Tag(verb) => verb.run(&engine),
+        Command::Rmi(verb) => verb.run(&engine),
+        Command::Image(verb) => verb.run(&engine),
+        Command::Volume(verb) => verb.run(&engine),
+        Command::Info(verb) => verb.run(&engine),
+        Command::Version => system::version(),
+    }
+}
+
+/// Help and version go to standard output; a wrong command line is one line, a hint, and 125.
+fn usage(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        // Without a verb there is nothing to do but to show the verbs.
+        ErrorKind::MissingSubcommand if std::env::args().nth(1).is_none() => {
+            Cli::command().print_help().ok();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // A closed pipe (`mini-docker --help | head -1`) is not a failure.
+            error.print().ok();
+            let missing = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+            ExitCode::from(if missing { code::OTHER } else { 0 })
+        }
+        _ => {
+            let text = error.render().to_string();
+            let lines: Vec<&str> =
+                text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            let message: Vec<&str> = lines
+                .iter()
+                .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("tip:"))
+                .filter(|line| !line.starts_with("For more information"))
+                .copied()
+                .collect();
+            let message = message.join(" ");
+            let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
+            let tips = lines.iter().filter_map(|line| line.strip_prefix("tip: "));
+            // "to pass X as a value, use -- X" helps nobody who mistyped a flag.
+            let tips: Vec<&str> = tips.filter(|tip| !tip.starts_with("to pass")).collect();
+            let verb = verb_in_use(std::env::args().skip(1));
+            let mut hint = tips.join("\n");
+            if !hint.is_empty() {
+                hint.push('\n');
+            }
+            hint.push_str(&format!("see `mini-docker {verb}--help`"));
+            let failure = Failure::new(message).hint(hint).code(code::RUNTIME);
+            ExitCode::from(failure::report(&failure.into(), code::RUNTIME))
+        }
+    }
+}
+
+/// The verb that was typed, with a space after it, if it is one.
+fn verb_in_use(arguments: impl Iterator<Item = String>) -> String {
+    let command = Cli::command();
+    let mut arguments = arguments.filter(|argument| !argument.starts_with('-'));
+    arguments
+        .find(|argument| command.find_subcommand(argument).is_some())
+        .map(|verb| format!("{verb} "))
+        .unwrap_or_default()
+}

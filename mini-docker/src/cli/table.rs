@@ -1,0 +1,126 @@
+//! Tables as Docker prints them: columns as wide as their widest cell and three spaces, nothing else.
+
+/// Rows below a header, aligned. Trailing space is cut.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut line = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', width + 3 - cell.chars().count()));
+        }
+        line.truncate(line.trim_end().len());
+        line.push('\n');
+        line
+    };
+    let mut text = line(&mut header.iter().copied());
+    for row in rows {
+        text.push_str(&line(&mut row.iter().map(String::as_str)));
+    }
+    text
+}
+
+/// A time that has passed, as Docker says it: `5 minutes ago`.
+pub(crate) fn ago(then: jiff::Timestamp) -> String {
+    let seconds = (jiff::Timestamp::now().as_second() - then.as_second()).max(0);
+    format!("{} ago", duration(seconds))
+}
+
+/// A number of seconds in the one unit that says enough.
+pub(crate) fn duration(seconds: i64) -> String {
+    const UNITS: [(i64, i64, &str); 7] = [
+        (1, 60, "second"),
+        (60, 60, "minute"),
+        (3600, 48, "hour"),
+        (86400, 14, "day"),
+        (604_800, 9, "week"),
+        (2_592_000, 24, "month"),
+        (31_536_000, i64::MAX, "year"),
+    ];
+    if seconds < 1 {
+        return "Less than a second".to_owned();
+    }
+    for (size, below, name) in UNITS {
+        let count = seconds / size;
+        if count < below {
+            return match (count, name) {
+                (1, "minute") => "About a minute".to_owned(),
+                (1, "hour") => "About an hour".to_owned(),
+                (1, name) => format!("1 {name}"),
+                (count, name) => format!("{count} {name}s"),
+            };
+        }
+    }
+    unreachable!("the last unit takes all")
+}
+
+/// A size with three digits and a power of 1000, as Docker shows images: `1.24MB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let text = match value {
+        value if unit == 0 || value >= 99.95 => format!("{value:.0}"),
+        value if value >= 9.995 => format!("{value:.1}"),
+        value => format!("{value:.2}"),
+    };
+    let text =
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{}", UNITS[unit])
+}
+
+/// Prints, and does not mind if nobody reads on (`| head`).
+pub(crate) fn print(text: &str) {
+    use std::io::Write;
+    std::io::stdout().write_all(text.as_bytes()).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_lines_not_padded() {
+        let text = table(
+            &["ID", "NAME"],
+            &[vec!["1234".into(), "x".into()], vec!["5".into(), "long".into()]],
+        );
+        assert_eq!(text, "ID     NAME\n1234   x\n5      long\n");
+    }
+
+    #[test]
+    fn sizes_and_times_read_as_dockers() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1kB"),
+            (1_240_000, "1.24MB"),
+            (77_800_000, "77.8MB"),
+            (196_000_000, "196MB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+        for (seconds, text) in [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (300, "5 minutes"),
+            (3600, "About an hour"),
+            (7200, "2 hours"),
+            (200_000, "2 days"),
+            (63_072_000, "2 years"),
+        ] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The story of a start, from top to bottom. Each step's guard undoes it if a later one fails: Rust drops them in the
+//! opposite order.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use cgroups::{Cgroup, Hierarchies};
+use jiff::Timestamp;
+use namespaces::Kind;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+
+use super::child::Setup;
+use super::{child, files, network, user};
+use crate::engine::{Engine, open_dir};
+use crate::explain::{self, Step};
+use crate::failure::Failure;
+use crate::record::{Containers, Held, Record, Status};
+use crate::spec as translate;
+use crate::terminal::{self, Raw, Signals, Streams};
+
+/// How a container's process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// As a shell reports it: 128+n for signal n.
+    pub code: i32,
+    /// The kernel ended it for want of memory.
+    pub oom: bool,
+    /// The limit it had, in bytes.
+    pub memory_limit: Option<u64>,
+}
+
+/// Starts the container that `held` locks, serves it, and takes everything away when its process has ended.
+///
+/// # Errors
+/// What kept it from starting. Nothing of the attempt is left.
+pub fn start(
+    engine: &Engine,
+    held: &Held,
+    record: &mut Record,
+    spec: &mut Spec,
+    is_new: bool,
+) -> Result<Ended> {
+    let containers = Containers::new(engine);
+    join_other_containers(&containers, record, spec)?;
+    let signals = Signals::collect()?;
+
+    // 3. The cgroup, with its limits, before any process is in it.
+    explain::step(Step::Cgroup);
+    let hierarchies = Hierarchies::detect()?;
+    let limits = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.resources().as_ref())
+        .map(translate::limits)
+        .unwrap_or_default();
+    let cgroup = Cgroup::create(&hierarchies, &cgroup_path(spec), &limits)?;
+
+    // 4. The root: the image's layers with a writable one on top, as a mount that has no place yet.
+    explain::step(Step::Layers);
+    let root = root_mount(engine, held, record, spec)?;
+    user::look_up(root.as_fd(), record, spec)?;
+
+    // 5. The volumes. A new one is filled with what the image has at its place.
+    explain::step(Step::Volumes);
+    files::write_network_files(held, record, spec)?;
+    files::fill_volumes(root.as_fd(), record)?;
+    let size = record
+        .terminal
+        .then(|| terminal::size().unwrap_or(syscalls::tty::Size { rows: 24, cols: 80 }));
+    let files = translate::files(spec, size)?;
+
+    // 6. The process, in its namespaces and its cgroup.
+    explain::step(Step::Clone);
+    let mut streams =
+        if record.terminal { Streams::terminal() } else { Streams::plain(record.interactive)? };
+    let (ours, theirs) = UnixStream::pair().context("make a socket pair")?;
+    let setup = Setup {
+        held,
+        joiner: cgroup.joiner(),
+        hierarchies: &hierarchies,
+        files,
+        root,
+        confinement: translate::confinement(spec)?,
+        command: child::command(spec)?,
+        streams: std::mem::take(&mut streams.child),
+        terminal: record.terminal.then_some(theirs),
+        init: record.init,
+    };
+    let plan = translate::namespaces(spec)?;
+    let mut init =
+        namespaces::spawn(&plan, cgroup.clone_fd(), |child| child::become_container(child, setup))?;
+
+    // 7. The parent's half, while the child builds its root: the network, and the record.
+    explain::step(Step::Network);
+    let connection = network::connect(engine, record, spec, &init, held)?;
+    record.status = Status::Running { pid: init.pid.as_raw(), started: Timestamp::now() };
+    let durable = is_new && !record.auto_remove;
+    containers.save(record, Some(spec), durable)?;
+    init.go()?;
+
+    // 8 and 9 are the child's. The end of its error pipe says that exec has happened.
+    let master = if record.terminal {
+        syscalls::fd::receive(ours.as_fd()).context("receive the container's terminal")?
+    } else {
+        None
+    };
+    drop(ours);
+    init.wait_exec()?;
+
+    // 10. Signals, keys and output, until the process has ended.
+    explain::step(Step::Wait);
+    let raw = record.terminal.then(Raw::enter).transpose()?;
+    let exit = terminal::serve(&mut init, &signals, streams, master, record.interactive)?;
+    drop(raw);
+
+    // 11. The way back.
+    explain::step(Step::Undo);
+    let code = exit.shell_code();
+    let oom = code == 137 && cgroup.oom_kills().is_ok_and(|kills| kills > 0);
+    let disconnected = connection.close();
+    let removed = cgroup.remove();
+    disconnected?;
+    removed?;
+    let memory_limit = limits.memory.and_then(|bytes| u64::try_from(bytes).ok());
+    Ok(Ended { code, oom, memory_limit })
+}
+
+fn cgroup_path(spec: &Spec) -> String {
+    let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
+    path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Names the namespaces of running containers that this one shares, now that it is known which processes have them.
+fn join_other_containers(
+    containers: &Containers<'_>,
+    record: &Record,
+    spec: &mut Spec,
+) -> Result<()> {
+    let wanted = [
+        (LinuxNamespaceType::Network, &record.network.mode, "net"),
+        (LinuxNamespaceType::Pid, &record.pid_mode, "pid"),
+    ];
+    for (kind, mode, name) in wanted {
+        let Some(id) = mode.strip_prefix("container:") else { continue };
+        let other = containers.load(id).context("join another container")?;
+        let pid = match other.status {
+            Status::Running { pid, .. } if containers.is_held(id) => pid,
+            _ => {
+                return Err(Failure::new(format!(
+                    "cannot join container {}: it is not running",
+                    other.name
+                ))
+                .hint(format!("start it: mini-docker start {}", other.name))
+                .into());
+            }
+        };
+        let mut linux = spec.linux().clone().unwrap_or_default();
+        let mut namespaces = linux.namespaces().clone().unwrap_or_default();
+        for namespace in namespaces.iter_mut().filter(|namespace| namespace.typ() == kind) {
+            namespace.set_path(Some(PathBuf::from(format!("/proc/{pid}/ns/{name}"))));
+        }
+        linux.set_namespaces(Some(namespaces));
+        spec.set_linux(Some(linux));
+    }
+    Ok(())
+}
+
+/// The detached mount that becomes the container's `/`.
+fn root_mount(engine: &Engine, held: &Held, record: &Record, spec: &Spec) -> Result<OwnedFd> {
+    if record.image_id.is_none() {
+        let folder = spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
+        return Ok(rootfs::bind(open_dir(&folder)?.as_fd(), true)?);
+    }
+    let store = engine.layers()?;
+    let mut lowers = Vec::with_capacity(record.layers.len());
+    for id in record.layers.iter().rev() {
+        lowers.push(store.path(&id.parse()?));
+    }
+    let (upper, work) = (held.dir.join("upper"), held.dir.join("work"));
+    for folder in [&upper, &work] {
+        match std::fs::create_dir(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error).with_context(|| format!("create folder `{}`", folder.display()));
+            }
+            _ => {}
+        }
+    }
+    match layers::overlay(&lowers, Some(&upper), Some(&work)) {
+        Err(error) => {
+            // Say the real reason where there is one: an overlay cannot lie on an overlay.
+            layers::can_hold_upper(&engine.root).map_err(|refusal| {
+                Failure::new(refusal.to_string()).hint("use a --root on another file system")
+            })?;
+            Err(error.into())
+        }
+        Ok(mount) => Ok(mount),
+    }
+}
+
+/// Whether the container has a network namespace of its own.
+pub(super) fn owns_network(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().clone());
+    namespaces.iter().flatten().any(|namespace| {
+        namespace.typ() == LinuxNamespaceType::Network && namespace.path().is_none()
+    })
+}
+
+/// The network namespace of the container's first process.
+pub(super) fn network_namespace(init: &namespaces::Init) -> Result<OwnedFd> {
+    Ok(init.namespace(Kind::Net)?)
+}

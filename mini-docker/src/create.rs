@@ -1,0 +1,220 @@
+//! From an image's config and the user's flags to a container that exists: a record, an OCI runtime spec, a folder.
+
+mod limits;
+mod mounts;
+mod namespaces;
+pub mod options;
+mod process;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use oci_spec::image::Config as ImageConfig;
+use oci_spec::runtime::{LinuxBuilder, Mount, RootBuilder, Spec, SpecBuilder};
+
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::record::{Containers, NetworkRequest, Record, Reserved, Status};
+pub use mounts::volume_users;
+pub(crate) use mounts::{remove_anonymous, remove_orphans};
+pub use namespaces::parse_mac;
+use options::Options;
+
+/// A container that exists on disk and is held by this process, but was not started.
+#[derive(Debug)]
+pub struct Created<'engine> {
+    /// Undoes everything unless it is kept.
+    pub reserved: Reserved<'engine>,
+    /// What is remembered of it.
+    pub record: Record,
+    /// What it is to be.
+    pub spec: Spec,
+    /// Keeps its volumes from being removed until the record says that they are in use.
+    pub holds: Vec<volumes::Hold>,
+}
+
+/// Where the container's files come from.
+struct Origin {
+    image: Option<images::Image>,
+    rootfs: Option<PathBuf>,
+}
+
+/// Creates a container from an image (or a folder, with `--rootfs`). Nothing is left if it fails.
+///
+/// # Errors
+/// A wrong flag, an image that is not here, a name that is taken; whatever is wrong is found before anything is made.
+pub fn create<'engine>(
+    engine: &'engine Engine,
+    image: &str,
+    command: &[String],
+    options: &Options,
+) -> Result<Created<'engine>> {
+    let origin = origin(engine, image, options)?;
+    let config = origin.image.as_ref().and_then(|image| image.config.config().clone());
+    let config = config.unwrap_or_default();
+    let args = process::arguments(&config, options.entrypoint.as_deref(), command)?;
+    let ports = process::exposed(&config, &options.network)?;
+    let network = namespaces::network_request(engine, &options.network, &ports)?;
+    let requested = mounts::requested(engine, &config, &options.storage)?;
+
+    let pid_mode = namespaces::pid_mode(engine, &options.isolation)?;
+    let stop_signal = stop_signal(&config, options)?;
+    let labels = labels(&config, options)?;
+
+    let reserved = Containers::new(engine).reserve(options.name.as_deref())?;
+    let id = reserved.id.clone();
+    let hostname = options.hostname.clone().unwrap_or_else(|| id[..12].to_owned());
+    let (mut records, mut mounts, mut holds) = (Vec::new(), Vec::new(), Vec::new());
+    for resolved in mounts::resolve(engine, &id, requested)? {
+        records.push(resolved.record);
+        mounts.push(resolved.mount);
+        holds.extend(resolved.hold);
+    }
+    let parts =
+        Parts { id: &id, hostname: &hostname, args: &args, network: &network, pid_mode: &pid_mode };
+    let finished = spec(engine, &origin, &config, &parts, mounts, options).and_then(|spec| {
+        if let Some(file) = &options.cidfile {
+            write_cidfile(file, &id)?;
+        }
+        Ok(spec)
+    });
+    if finished.is_err() {
+        // A held volume cannot be removed.
+        holds.clear();
+        mounts::remove_anonymous(engine, &records, &id);
+    }
+    let spec = finished?;
+    let record = Record {
+        name: reserved.name.clone(),
+        image: origin.image.as_ref().map(|_| image.to_owned()),
+        image_id: origin.image.as_ref().map(|image| image.id.clone()),
+        layers: origin.image.iter().flat_map(diff_ids).collect(),
+        created: Timestamp::now(),
+        auto_remove: options.rm,
+        terminal: options.tty,
+        interactive: options.interactive,
+        init: options.init,
+        user: options.user.clone().or(config.user().clone()).unwrap_or_default(),
+        group_add: options.group_add.clone(),
+        mounts: records,
+        status: Status::Created,
+        id,
+        command: args,
+        stop_signal,
+        network,
+        pid_mode,
+        labels,
+    };
+    Ok(Created { reserved, record, spec, holds })
+}
+
+/// What [`spec`] needs besides image and flags.
+struct Parts<'a> {
+    id: &'a str,
+    hostname: &'a str,
+    args: &'a [String],
+    network: &'a NetworkRequest,
+    pid_mode: &'a str,
+}
+
+/// The diff IDs of an image's layers, lowest first.
+pub fn diff_ids(image: &images::Image) -> Vec<String> {
+    image.layers.iter().map(|layer| layer.diff_id.to_string()).collect()
+}
+
+fn origin(engine: &Engine, image: &str, options: &Options) -> Result<Origin> {
+    if options.rootfs {
+        let folder = Path::new(image).canonicalize().map_err(|error| {
+            Failure::new(format!("open root file system `{image}`: {error}"))
+                .hint("--rootfs takes a folder that holds /bin, /etc and so on")
+        })?;
+        if !folder.is_dir() {
+            return Err(Failure::new(format!("`{image}` is not a folder"))
+                .hint("--rootfs takes a folder that holds /bin, /etc and so on")
+                .into());
+        }
+        return Ok(Origin { image: None, rootfs: Some(folder) });
+    }
+    let image = crate::image::resolve(engine, image)?;
+    Ok(Origin { image: Some(image), rootfs: None })
+}
+
+fn spec(
+    engine: &Engine,
+    origin: &Origin,
+    config: &ImageConfig,
+    parts: &Parts<'_>,
+    requested: Vec<Mount>,
+    options: &Options,
+) -> Result<Spec> {
+    let &Parts { id, hostname, args, network, pid_mode } = parts;
+    let namespaces = namespaces::namespaces(network, pid_mode, &options.isolation)?;
+    let mut linux = LinuxBuilder::default()
+        .namespaces(namespaces)
+        .cgroups_path(format!("{}/{id}", engine.cgroup_parent()))
+        .resources(limits::resources(&options.limits, &options.isolation)?)
+        .devices(limits::devices(&options.isolation)?)
+        .sysctl(limits::sysctls(&options.isolation, network)?)
+        .build()?;
+    if options.isolation.privileged {
+        linux.set_masked_paths(None);
+        linux.set_readonly_paths(None);
+    } else {
+        let paths = |paths: Vec<PathBuf>| {
+            Some(paths.iter().map(|path| path.to_string_lossy().into_owned()).collect())
+        };
+        linux.set_masked_paths(paths(rootfs::default_masked()));
+        linux.set_readonly_paths(paths(rootfs::default_readonly()));
+    }
+    let root = origin.rootfs.clone().unwrap_or_else(|| PathBuf::from("rootfs"));
+    let mut spec = SpecBuilder::default()
+        .version("1.0.2")
+        .root(RootBuilder::default().path(root).readonly(options.read_only).build()?)
+        .process(process::process(config, args, hostname, options)?)
+        .mounts(mounts::mounts(engine, id, network, requested, options)?)
+        .linux(linux)
+        .build()?;
+    if options.isolation.uts.as_deref() != Some("host") {
+        spec.set_hostname(Some(hostname.to_owned()));
+        spec.set_domainname(options.domainname.clone());
+    }
+    Ok(spec)
+}
+
+fn stop_signal(config: &ImageConfig, options: &Options) -> Result<String> {
+    let signal = options.stop_signal.clone().or(config.stop_signal().clone());
+    let signal = signal.unwrap_or_else(|| "SIGTERM".to_owned());
+    crate::terminal::parse_signal(&signal)?;
+    Ok(signal)
+}
+
+fn labels(config: &ImageConfig, options: &Options) -> Result<BTreeMap<String, String>> {
+    let mut labels: BTreeMap<String, String> =
+        config.labels().clone().unwrap_or_default().into_iter().collect();
+    let mut lines = Vec::new();
+    for file in &options.label_file {
+        lines.extend(process::lines_of(file)?);
+    }
+    lines.extend(options.label.iter().cloned());
+    for line in lines {
+        let (key, value) = line.split_once('=').unwrap_or((&line, ""));
+        if key.is_empty() {
+            return Err(Failure::new(format!("invalid label `{line}`"))
+                .hint("a label is KEY=VALUE")
+                .into());
+        }
+        labels.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(labels)
+}
+
+fn write_cidfile(file: &Path, id: &str) -> Result<()> {
+    use std::io::Write;
+    let mut created = std::fs::File::create_new(file).map_err(|error| {
+        Failure::new(format!("create id file `{}`: {error}", file.display()))
+            .hint("--cidfile wants a file that does not exist yet")
+    })?;
+    created.write_all(id.as_bytes()).with_context(|| format!("write `{}`", file.display()))
+}

@@ -1,0 +1,177 @@
+//! What a user reads when something fails: one line, a hint, and Docker's exit code.
+
+use std::fmt;
+
+use nix::errno::Errno;
+use syscalls::KernelError;
+
+/// Exit codes as Docker's.
+pub mod code {
+    /// mini-docker itself failed.
+    pub const RUNTIME: u8 = 125;
+    /// The command exists but cannot be executed.
+    pub const NOT_EXECUTABLE: u8 = 126;
+    /// The command does not exist.
+    pub const NOT_FOUND: u8 = 127;
+    /// Any other command than `run` failed.
+    pub const OTHER: u8 = 1;
+}
+
+/// A failure with its hint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// One line: what was being done, on what, what went wrong.
+    pub message: String,
+    /// What to do next. Several lines are several hints.
+    pub hint: Option<String>,
+    /// Exit code, if it is not the command's usual one.
+    pub code: Option<u8>,
+}
+
+impl Failure {
+    /// A failure without a hint.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, code: None }
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Sets the exit code.
+    #[must_use]
+    pub fn code(mut self, code: u8) -> Self {
+        self.code = Some(code);
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Prints an error as `mini-docker: MESSAGE` and `hint: ...`, and returns its exit code.
+pub fn report(error: &anyhow::Error, usual_code: u8) -> u8 {
+    let failure = explain(error);
+    eprintln!("mini-docker: {}", failure.message);
+    for line in failure.hint.iter().flat_map(|hint| hint.lines()) {
+        eprintln!("hint: {line}");
+    }
+    failure.code.unwrap_or(usual_code)
+}
+
+/// Turns an error and what it knows into one line, a hint and an exit code.
+pub fn explain(error: &anyhow::Error) -> Failure {
+    let mut message = String::new();
+    for (index, cause) in error.chain().enumerate() {
+        let text = cause.to_string();
+        // thiserror's `#[from]` wrappers may repeat what they carry.
+        if index > 0 && message.contains(&text) {
+            continue;
+        }
+        if index > 0 {
+            message.push_str(": ");
+        }
+        message.push_str(&text);
+    }
+    let (message, own_hint) = split_hint(&message.replace('\n', " "));
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return Failure { message, ..failure.clone() };
+    }
+    let (mut hint, mut code) = (own_hint, None);
+    if let Some(kernel) = error.chain().find_map(|cause| cause.downcast_ref::<KernelError>()) {
+        code = exec_code(kernel);
+        hint = hint.or(hint_for(kernel).map(str::to_owned));
+    } else if let Some(hinted) = error.chain().find_map(hint_of_chapter) {
+        hint = Some(hinted);
+    } else if let Some(io) = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>())
+    {
+        hint = io
+            .raw_os_error()
+            .and_then(|number| hint_for_errno(Errno::from_raw(number)))
+            .map(str::to_owned);
+    }
+    Failure { message, hint, code }
+}
+
+/// Some chapters say what to do in the sentence itself, in parentheses at its end.
+fn split_hint(message: &str) -> (String, Option<String>) {
+    match message.rsplit_once(" (hint: ") {
+        Some((text, hint)) if hint.ends_with(')') => {
+            (text.to_owned(), Some(hint[..hint.len() - 1].to_owned()))
+        }
+        _ => match message.rsplit_once(" hint: ") {
+            Some((text, hint)) => (text.to_owned(), Some(hint.to_owned())),
+            None => (message.to_owned(), None),
+        },
+    }
+}
+
+/// 126 and 127 for a command that could not be executed, as a shell and Docker have it.
+fn exec_code(error: &KernelError) -> Option<u8> {
+    match (error.step.as_ref(), error.errno) {
+        ("exec", Errno::ENOENT) => Some(code::NOT_FOUND),
+        ("exec", _) => Some(code::NOT_EXECUTABLE),
+        _ => None,
+    }
+}
+
+/// Hints that the chapters' own errors carry.
+fn hint_of_chapter(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(volumes::Error::Invalid(error)) = cause.downcast_ref::<volumes::Error>() {
+        return Some(error.hint.clone());
+    }
+    if let Some(error) = cause.downcast_ref::<volumes::ParseError>() {
+        return Some(error.hint.clone());
+    }
+    if let Some(error) = cause.downcast_ref::<network::ParseError>() {
+        return Some(error.hint.clone());
+    }
+    cause.downcast_ref::<network::Error>().and_then(network::Error::hint)
+}
+
+fn hint_for(error: &KernelError) -> Option<&'static str> {
+    match (error.step.as_ref(), error.errno) {
+        ("exec", Errno::ENOENT) if error.detail.contains("is there, but") => {
+            Some("the file exists, but what it needs to run does not: install that in the image")
+        }
+        ("exec", Errno::ENOENT) if !error.object.contains('/') => Some(
+            "is the command installed in the image? its PATH is searched; a full path may help",
+        ),
+        ("exec", Errno::ENOENT) => Some("the path is looked up inside the image, not on the host"),
+        ("exec", Errno::EACCES | Errno::EISDIR) => {
+            Some("name a program, with execute permission (chmod +x), not a folder")
+        }
+        ("exec", Errno::ENOEXEC) => {
+            Some("is it built for this machine's architecture? a script needs a #! line")
+        }
+        ("clone3", Errno::ENOSPC) => {
+            Some("no more namespaces: see /proc/sys/user/max_*_namespaces")
+        }
+        (_, errno) => hint_for_errno(errno),
+    }
+}
+
+fn hint_for_errno(errno: Errno) -> Option<&'static str> {
+    match errno {
+        Errno::ENOSPC => Some("the disk is full: free space, or use another --root"),
+        Errno::EDQUOT => Some("a disk quota is used up: free space, or use another --root"),
+        Errno::EMFILE | Errno::ENFILE => Some("too many open files: see ulimit -n"),
+        Errno::EPERM => Some("is mini-docker itself confined (a container, seccomp, AppArmor)?"),
+        Errno::ENOSYS | Errno::ENODEV => {
+            Some("this kernel lacks the feature: see `mini-docker info`")
+        }
+        Errno::EROFS => Some("the state root is read-only: use another --root"),
+        Errno::EAGAIN => {
+            Some("too many processes: see ulimit -u and the pids limit of this session")
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,158 @@
+//! Images: the store of chapter 08 and the layers of chapter 04, kept in step.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use images::{Image, Loaded, Reference, Removed};
+
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::record::Containers;
+
+/// Finds an image by name, id or digest.
+///
+/// # Errors
+/// If there is none here, or the name could mean several.
+pub fn resolve(engine: &Engine, name: &str) -> Result<Image> {
+    engine.images()?.resolve(name).map_err(|error| match error {
+        images::Error::NotFound(_) => Failure::new(format!("no such image here: {name}"))
+            .hint("`mini-docker images` lists what is here; `mini-docker load` and `import` bring one")
+            .into(),
+                other => other.into(),
+    })
+}
+
+/// Loads the images of an archive or folder, and unpacks their layers.
+///
+/// # Errors
+/// If the archive is broken; nothing of it is kept then.
+pub fn load(
+    engine: &Engine,
+    source: images::Source,
+    name: Option<&Reference>,
+) -> Result<Vec<Loaded>> {
+    let store = engine.images()?;
+    let loaded = store.load(source, name)?;
+    unpack_all(engine, &store, &loaded)?;
+    Ok(loaded)
+}
+
+/// Makes an image of one layer from a tar of a root file system.
+///
+/// # Errors
+/// If the tar is broken; nothing of it is kept then.
+pub fn import(
+    engine: &Engine,
+    tar: impl std::io::Read,
+    reference: Option<&Reference>,
+    changes: &[String],
+    message: &str,
+) -> Result<Loaded> {
+    let store = engine.images()?;
+    let loaded = store.import(tar, reference, changes, message)?;
+    unpack_all(engine, &store, std::slice::from_ref(&loaded))?;
+    Ok(loaded)
+}
+
+/// Unpacks what is not unpacked yet. An image that cannot be unpacked is not kept.
+fn unpack_all(engine: &Engine, store: &images::Store, loaded: &[Loaded]) -> Result<()> {
+    for one in loaded {
+        let image = store.resolve(&one.id)?;
+        if let Err(error) = unpack(engine, store, &image) {
+            for one in loaded {
+                // By name, so that an image that was here before under another name stays.
+                let name =
+                    one.reference.as_ref().map_or_else(|| one.id.clone(), ToString::to_string);
+                store.remove(&name, true, &|_| Vec::new()).ok();
+            }
+            sweep_layers(engine).ok();
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Unpacks the layers of an image that are not unpacked yet.
+///
+/// # Errors
+/// If a layer is broken, is not what its digest says, or the disk is full.
+pub fn unpack(engine: &Engine, store: &images::Store, image: &Image) -> Result<()> {
+    let layers = engine.layers()?;
+    for layer in &image.layers {
+        let id = layer.diff_id.parse()?;
+        if !layers.has(&id) {
+            let tar = store.open_layer(layer)?;
+            layers.add(&id, tar).with_context(|| format!("unpack layer {}", layer.digest))?;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes that an image's layers take unpacked: what `images` shows as its size.
+pub fn unpacked_size(layers: &layers::Store, image: &Image) -> u64 {
+    let sizes = image.layers.iter().map(|layer| {
+        layer.diff_id.parse().ok().and_then(|id| layers.size(&id).ok()).unwrap_or(layer.size)
+    });
+    sizes.sum()
+}
+
+/// Removes a name, and the image with its last name, and the layers that nothing needs any more.
+///
+/// # Errors
+/// If a container uses the image, or it has several names and is named by its id.
+pub fn remove(engine: &Engine, name: &str, force: bool) -> Result<Removed> {
+    let containers = Containers::new(engine);
+    let records = containers.list()?;
+    let users = |id: &str| -> Vec<String> {
+        let mine = records.iter().filter(|record| record.image_id.as_deref() == Some(id));
+        mine.map(|record| record.id[..12].to_owned()).collect()
+    };
+    let store = engine.images()?;
+    let image = resolve(engine, name)?;
+    let running = records.iter().find(|record| {
+        record.image_id.as_deref() == Some(&image.id) && containers.is_held(&record.id)
+    });
+    if let Some(record) = running.filter(|_| image.references.len() <= 1) {
+        return Err(Failure::new(format!(
+            "image {name} is being used by running container {}",
+            &record.id[..12]
+        ))
+        .hint(format!("stop and remove the container {} first", record.name))
+        .into());
+    }
+    let removed = store.remove(name, force, &users)?;
+    sweep_layers(engine)?;
+    Ok(removed)
+}
+
+/// Removes unpacked layers that belong to no image and no container.
+///
+/// # Errors
+/// If a layer cannot be removed.
+pub fn sweep_layers(engine: &Engine) -> Result<u64> {
+    let mut needed = engine.images()?.diff_ids()?;
+    for record in Containers::new(engine).list()? {
+        needed.extend(record.layers);
+    }
+    let layers = engine.layers()?;
+    let mut freed = 0;
+    for id in layers.ids()? {
+        if !needed.contains(&id.to_string()) {
+            freed += layers.size(&id).unwrap_or_default();
+            layers.remove(&id)?;
+        }
+    }
+    layers.reclaim()?;
+    Ok(freed)
+}
+
+/// Opens what `load -i` and `import` name: a file, a folder, or `-` for standard input.
+///
+/// # Errors
+/// If it cannot be opened.
+pub fn open_source(path: &Path) -> Result<images::Source> {
+    if path == Path::new("-") {
+        return Ok(images::Source::Tar(Box::new(std::io::stdin())));
+    }
+    Ok(images::Source::open(path)?)
+}

@@ -1,0 +1,470 @@
+//! What is remembered of a container, and who may touch it.
+//!
+//! A container is *held* while its supervisor lives: the supervisor keeps an exclusive `flock(2)` on the container's
+//! folder in the run root. The kernel drops the lock when the process ends, however it ends, so a folder that can be
+//! locked belongs to nobody: the next command reclaims it (see [`crate::reclaim`]). No pid is trusted for this.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use oci_spec::runtime::Spec;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::names;
+
+/// Everything about a container that its OCI spec does not say.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// 64 hex digits.
+    pub id: String,
+    /// Unique name.
+    pub name: String,
+    /// The image as the user named it; none for `--rootfs`.
+    pub image: Option<String>,
+    /// Digest of the image's config, `sha256:...`.
+    pub image_id: Option<String>,
+    /// Unpacked layers by diff ID, lowest first. Empty for `--rootfs`.
+    pub layers: Vec<String>,
+    /// Command and arguments, as `ps` shows them.
+    pub command: Vec<String>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// `--rm`: the container goes when its process ends.
+    pub auto_remove: bool,
+    /// `-t`.
+    pub terminal: bool,
+    /// `-i`.
+    pub interactive: bool,
+    /// `--init`.
+    pub init: bool,
+    /// The user as given, to be looked up in the image's own files: empty means root.
+    pub user: String,
+    /// `--group-add`.
+    pub group_add: Vec<String>,
+    /// The signal that `stop` sends, `SIGTERM` by default.
+    pub stop_signal: String,
+    /// Whose processes it sees: `private`, `host` or `container:<id>`.
+    pub pid_mode: String,
+    /// How the container is connected.
+    pub network: NetworkRequest,
+    /// `-v`, `--mount`, `--tmpfs` and the image's VOLUMEs.
+    pub mounts: Vec<MountRecord>,
+    /// `-l`.
+    pub labels: BTreeMap<String, String>,
+    /// What has become of it.
+    pub status: Status,
+}
+
+/// What the user asked of the network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkRequest {
+    /// `bridge`, `none`, `host` or `container:<id>`.
+    pub mode: String,
+    /// `-p` as given, and the ports of `-P`.
+    pub publish: Vec<String>,
+    /// `--ip`.
+    pub ip: Option<std::net::Ipv4Addr>,
+    /// `--mac-address`.
+    pub mac: Option<String>,
+    /// `--dns`.
+    pub dns: Vec<std::net::IpAddr>,
+    /// `--dns-search`.
+    pub dns_search: Vec<String>,
+    /// `--dns-option`.
+    pub dns_options: Vec<String>,
+    /// `--add-host`, name and address.
+    pub extra_hosts: Vec<(String, String)>,
+    /// What the container got while it runs.
+    #[serde(default)]
+    pub address: Option<std::net::Ipv4Addr>,
+    /// Ports as they were published while it runs: `0.0.0.0:8080->80/tcp`.
+    #[serde(default)]
+    pub ports: Vec<String>,
+}
+
+/// A mount that the user or the image asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountRecord {
+    /// `bind`, `volume` or `tmpfs`.
+    pub kind: String,
+    /// Name of the volume.
+    pub volume: Option<String>,
+    /// Folder on the host.
+    pub source: Option<PathBuf>,
+    /// Place in the container.
+    pub target: PathBuf,
+    /// No writes.
+    pub read_only: bool,
+    /// An anonymous volume: it goes with `--rm` and `rm -v`.
+    pub anonymous: bool,
+    /// Filled from the image at its first use.
+    pub copy: bool,
+}
+
+/// What has become of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Status {
+    /// Never started.
+    Created,
+    /// Its supervisor holds it.
+    Running {
+        /// Process 1 of the container, as the host sees it.
+        pid: i32,
+        /// Since when.
+        started: Timestamp,
+    },
+    /// Its process has ended.
+    Exited {
+        /// As a shell reports it: 128+n for signal n.
+        code: i32,
+        /// The kernel ended it for want of memory.
+        oom: bool,
+        /// When.
+        finished: Timestamp,
+    },
+}
+
+/// A container that this process supervises.
+#[derive(Debug)]
+pub struct Held {
+    /// `<root>/containers/<id>`.
+    pub dir: PathBuf,
+    /// `<run-root>/containers/<id>`.
+    pub run_dir: PathBuf,
+    lock: File,
+}
+
+impl Held {
+    /// In the child: closes its copy of the lock, which would otherwise outlive a supervisor that is killed. The
+    /// child only executes or exits; it never uses its copy of this value.
+    pub(crate) fn leave_to_parent(&self) {
+        nix::unistd::close(self.lock.as_raw_fd()).ok();
+    }
+}
+
+/// The containers of an engine.
+#[derive(Debug)]
+pub struct Containers<'engine> {
+    engine: &'engine Engine,
+}
+
+/// Undoes a reservation unless it is [kept](Reserved::keep): the folders and the name disappear.
+#[derive(Debug)]
+pub struct Reserved<'engine> {
+    containers: Containers<'engine>,
+    /// The new id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    held: Option<Held>,
+}
+
+impl Reserved<'_> {
+    /// `<root>/containers/<id>`.
+    pub fn dir(&self) -> PathBuf {
+        self.containers.dir(&self.id)
+    }
+
+    /// Ends the reservation: the container exists now and is held by this process.
+    pub fn keep(mut self) -> Held {
+        self.held.take().expect("a reservation holds its container until it is kept")
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            // Best effort: what cannot be removed now is reclaimed by the next command.
+            self.containers.remove(&self.id, &self.name, held).ok();
+        }
+    }
+}
+
+impl<'engine> Containers<'engine> {
+    /// The containers below the engine's roots.
+    pub fn new(engine: &'engine Engine) -> Self {
+        Self { engine }
+    }
+
+    /// `<root>/containers/<id>`.
+    pub fn dir(&self, id: &str) -> PathBuf {
+        self.engine.root.join("containers").join(id)
+    }
+
+    /// `<run-root>/containers/<id>`.
+    pub fn run_dir(&self, id: &str) -> PathBuf {
+        self.engine.run_root.join("containers").join(id)
+    }
+
+    fn name_file(&self, name: &str) -> PathBuf {
+        self.engine.root.join("names").join(name)
+    }
+
+    /// Makes a new id, takes the name (or makes one up) and the folders, and holds the container.
+    ///
+    /// # Errors
+    /// If the name is taken or not allowed, or the folders cannot be made.
+    pub fn reserve(self, name: Option<&str>) -> Result<Reserved<'engine>> {
+        let id = names::new_id()?;
+        let held = self.hold(&id)?.context("a new id is in use")?;
+        let taken = self.take_name(&id, name);
+        let mut reserved = Reserved { containers: self, id, name: String::new(), held: Some(held) };
+        reserved.name = taken?;
+        make_dir(&reserved.dir())?;
+        Ok(reserved)
+    }
+
+    /// Takes the lock of a container, creating its folder in the run root. None if another process holds it.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or locked.
+    pub fn hold(&self, id: &str) -> Result<Option<Held>> {
+        let run_dir = self.run_dir(id);
+        // Nobody reclaims between mkdir and flock: a reclaimer takes this lock for itself.
+        let gate = self.gate()?;
+        gate.lock_shared().context("lock the container folder")?;
+        make_dir(&run_dir)?;
+        let lock = File::open(&run_dir).with_context(|| format!("open `{}`", run_dir.display()))?;
+        self.lock(id, run_dir, lock)
+    }
+
+    /// Locks an open folder of the run root, unless its owner has just removed it.
+    fn lock(&self, id: &str, run_dir: PathBuf, folder: File) -> Result<Option<Held>> {
+        match folder.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            other => other.with_context(|| format!("lock `{}`", run_dir.display()))?,
+        }
+        let ours = folder.metadata().context("look at a locked folder")?;
+        let same = fs::metadata(&run_dir).is_ok_and(|now| now.ino() == ours.ino());
+        Ok(same.then(|| Held { dir: self.dir(id), run_dir, lock: folder }))
+    }
+
+    /// Takes the lock of a folder that a dead supervisor left. None if it is gone or another process was faster.
+    ///
+    /// # Errors
+    /// If the folder cannot be locked.
+    pub(crate) fn seize(&self, id: &str) -> Result<Option<Held>> {
+        let run_dir = self.run_dir(id);
+        let gate = self.gate()?;
+        gate.lock().context("lock the container folder")?;
+        match File::open(&run_dir) {
+            Ok(folder) => self.lock(id, run_dir, folder),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The folder whose lock stands between new containers and a reclaimer.
+    fn gate(&self) -> Result<File> {
+        let path = self.engine.run_root.join("containers");
+        File::open(&path).with_context(|| format!("open `{}`", path.display()))
+    }
+
+    /// Whether some process supervises the container.
+    pub fn is_held(&self, id: &str) -> bool {
+        let Ok(folder) = File::open(self.run_dir(id)) else { return false };
+        matches!(folder.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
+    }
+
+    /// Takes a name for a container: the file is created only if it does not exist.
+    fn take_name(&self, id: &str, wanted: Option<&str>) -> Result<String> {
+        if let Some(name) = wanted {
+            if !names::is_valid(name) {
+                return Err(Failure::new(format!("invalid container name `{name}`"))
+                    .hint("letters, digits, `_`, `.` and `-`, at least two, the first a letter or digit")
+                    .into());
+            }
+            let Some(owner) = self.link_name(id, name)? else { return Ok(name.to_owned()) };
+            return Err(Failure::new(format!(
+                "the container name `{name}` is already in use by container {}",
+                owner.get(..12).unwrap_or(&owner)
+            ))
+            .hint(format!("remove it (mini-docker rm {name}) or choose another name"))
+            .into());
+        }
+        for attempt in 0.. {
+            let name = names::from_id(id, attempt);
+            if self.link_name(id, &name)?.is_none() {
+                return Ok(name);
+            }
+        }
+        unreachable!("an id has more digits than there are containers")
+    }
+
+    /// Creates the file of a name, or returns whose it is. The file appears with its content: written aside, then
+    /// linked, which fails if the name exists.
+    fn link_name(&self, id: &str, name: &str) -> Result<Option<String>> {
+        let path = self.name_file(name);
+        let aside = self.name_file(&format!(".{id}"));
+        fs::write(&aside, id).with_context(|| {
+            fs::remove_file(&aside).ok();
+            format!("write `{}`", aside.display())
+        })?;
+        let taken = loop {
+            match fs::hard_link(&aside, &path) {
+                Ok(()) => break Ok(None),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => break Err(error).with_context(|| format!("take the name `{name}`")),
+            }
+            let owner = fs::read_to_string(&path).unwrap_or_default();
+            if self.exists(&owner) {
+                break Ok(Some(owner));
+            }
+            // Its container is gone: a crash between the two removals.
+            fs::remove_file(&path).ok();
+        };
+        fs::remove_file(&aside).ok();
+        taken
+    }
+
+    fn exists(&self, id: &str) -> bool {
+        !id.is_empty() && (self.dir(id).exists() || self.run_dir(id).exists())
+    }
+
+    /// Writes the record and, if given, the spec. `durable` waits for the disk: a container that is removed with its
+    /// process has nothing that must survive a power cut.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn save(&self, record: &Record, spec: Option<&Spec>, durable: bool) -> Result<()> {
+        let dir = self.dir(&record.id);
+        if let Some(spec) = spec {
+            write_json(&dir.join("config.json"), spec, durable)?;
+        }
+        write_json(&dir.join("record.json"), record, durable)
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// If there is none or it is torn.
+    pub fn load(&self, id: &str) -> Result<Record> {
+        read_json(&self.dir(id).join("record.json"))
+    }
+
+    /// Reads the spec of a container.
+    ///
+    /// # Errors
+    /// If there is none or it is torn.
+    pub fn load_spec(&self, id: &str) -> Result<Spec> {
+        read_json(&self.dir(id).join("config.json"))
+    }
+
+    /// All containers, newest first. What has no record yet or any more is left out.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn list(&self) -> Result<Vec<Record>> {
+        let folder = self.engine.root.join("containers");
+        let mut records: Vec<Record> = fs::read_dir(&folder)
+            .with_context(|| format!("read `{}`", folder.display()))?
+            .flatten()
+            .filter_map(|entry| self.load(&entry.file_name().to_string_lossy()).ok())
+            .collect();
+        records.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        Ok(records)
+    }
+
+    /// The container with that name, id, or unique beginning of an id.
+    ///
+    /// # Errors
+    /// If there is none, or several ids begin so.
+    pub fn find(&self, key: &str) -> Result<Record> {
+        let by_name = names::is_valid(key).then(|| fs::read_to_string(self.name_file(key)));
+        if let Some(Ok(id)) = by_name
+            && let Ok(record) = self.load(&id)
+        {
+            return Ok(record);
+        }
+        let mut found: Vec<Record> =
+            self.list()?.into_iter().filter(|record| record.id.starts_with(key)).collect();
+        match found.len() {
+            1 if !key.is_empty() => Ok(found.remove(0)),
+            0 | 1 => Err(Failure::new(format!("no such container: {key}"))
+                .hint("`mini-docker ps -a` lists all containers")
+                .into()),
+            count => Err(Failure::new(format!("{count} container ids begin with `{key}`"))
+                .hint("give more digits")
+                .into()),
+        }
+    }
+
+    /// Removes everything on disk that belongs to a container that this process holds.
+    ///
+    /// # Errors
+    /// The first thing that could not be removed; the rest is still tried.
+    pub fn remove(&self, id: &str, name: &str, held: Held) -> Result<()> {
+        let name_file = self.name_file(name);
+        // Files first, then the name, then the folder whose lock says that we do this.
+        let mut result = remove_tree(&held.dir);
+        if !name.is_empty() && fs::read_to_string(&name_file).is_ok_and(|owner| owner == id) {
+            result = result.and(remove_file(&name_file));
+        }
+        result = result.and(remove_file(&self.name_file(&format!(".{id}"))));
+        result.and(remove_tree(&held.run_dir))
+    }
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove `{}`", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder and all in it; one that is not there is removed already.
+pub(crate) fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove `{}`", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes a folder that only root may enter; one that is there is fine.
+pub(crate) fn make_dir(path: &Path) -> Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("create folder `{}`", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes JSON so that a reader sees the old file or the new one, never a part.
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T, durable: bool) -> Result<()> {
+    let text = serde_json::to_vec(value).with_context(|| format!("encode `{}`", path.display()))?;
+    let aside = path.with_extension(format!("tmp{}", std::process::id()));
+    let written = (|| {
+        let mut file = File::create(&aside)?;
+        file.write_all(&text)?;
+        if durable {
+            file.sync_all()?;
+        }
+        fs::rename(&aside, path)?;
+        match path.parent() {
+            Some(folder) if durable => File::open(folder)?.sync_all(),
+            _ => Ok(()),
+        }
+    })();
+    written.with_context(|| {
+        fs::remove_file(&aside).ok();
+        format!("write `{}`", path.display())
+    })
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {
+    let text = fs::read(path).with_context(|| format!("read `{}`", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("`{}` is damaged", path.display()))
+}

@@ -1,0 +1,36 @@
+//! `mini-docker` as a person uses it, against the real kernel.
+
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+#[path = "e2e/basics.rs"]
+mod basics;
+#[path = "e2e/errors.rs"]
+mod errors;
+#[path = "e2e/images.rs"]
+mod images;
+#[path = "e2e/life.rs"]
+mod life;
+#[path = "e2e/network.rs"]
+mod network;
+#[path = "e2e/story.rs"]
+mod story;
+mod support;
+#[path = "e2e/terminal.rs"]
+mod terminal;
+#[path = "e2e/volumes.rs"]
+mod volumes;
+
+fn main() {
+    network::echo_if_asked();
+    let all = [
+        basics::TESTS,
+        errors::TESTS,
+        images::TESTS,
+        life::TESTS,
+        network::TESTS,
+        story::TESTS,
+        terminal::TESTS,
+        volumes::TESTS,
+    ];
+    testkit::main(&all.concat());
+}

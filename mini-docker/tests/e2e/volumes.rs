@@ -1,0 +1,146 @@
+//! Data that outlives containers.
+
+use testkit::{Outcome, Sandbox, Test};
+
+use crate::support::{Docker, transcript};
+
+pub const TESTS: &[Test] = &[
+    ("a_volume_is_filled_kept_and_protected", a_volume_is_filled_kept_and_protected),
+    ("a_folder_of_the_host_is_seen_and_written", a_folder_of_the_host_is_seen_and_written),
+    ("volumes_from_another_container", volumes_from_another_container),
+    ("a_target_that_is_a_link_stays_inside", a_target_that_is_a_link_stays_inside),
+];
+
+fn a_volume_is_filled_kept_and_protected(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let filled = docker.sh(&["-v", "conf:/etc"], "ls /etc/passwd; echo kept > /etc/note")?;
+    assert_eq!(filled.stdout, "/etc/passwd\n", "{filled:?}");
+    assert_eq!(
+        docker.sh(&["-v", "conf:/x:ro"], "cat /x/note; ls /x")?.stdout,
+        "kept\ngroup\nhostname\nhosts\nnote\npasswd\nresolv.conf\n"
+    );
+    let empty = docker.sh(&["-v", "bare:/etc:nocopy"], "ls /etc")?;
+    assert_eq!(empty.stdout, "hostname\nhosts\nresolv.conf\n");
+    assert_eq!(
+        docker
+            .ran([
+                "run",
+                "--name",
+                "user",
+                "--network",
+                "none",
+                "-v",
+                "conf:/x",
+                "busybox",
+                "true"
+            ])?
+            .code,
+        0
+    );
+    let mut text = String::new();
+    for arguments in [
+        &["volume", "ls"][..],
+        &["volume", "inspect", "conf"],
+        &["volume", "rm", "conf"],
+        &["volume", "rm", "bare"],
+        &["rm", "user"],
+        &["volume", "rm", "conf"],
+        &["volume", "create", "--label", "a=b", "named"],
+        &["volume", "prune", "-f"],
+        &["volume", "prune", "-f", "-a"],
+        &["volume", "ls"],
+    ] {
+        text.push_str(&transcript(&docker, sandbox, arguments)?);
+    }
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter("[0-9a-f]{12,64}", "[ID]");
+    settings.add_filter(r#""CreatedAt": ".*""#, r#""CreatedAt": "[TIME]""#);
+    settings.bind(|| insta::assert_snapshot!(text));
+    Ok(())
+}
+
+fn a_folder_of_the_host_is_seen_and_written(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let folder = sandbox.path("shared");
+    std::fs::create_dir(&folder)?;
+    std::fs::write(folder.join("in"), "from outside\n")?;
+    let volume = format!("{}:/mnt/here", folder.display());
+    let ran = docker.sh(&["-v", &volume], "cat /mnt/here/in; echo from inside > /mnt/here/out")?;
+    assert_eq!(ran.stdout, "from outside\n");
+    assert_eq!(std::fs::read_to_string(folder.join("out"))?, "from inside\n");
+    let read_only = format!("type=bind,source={},target=/mnt/here,readonly", folder.display());
+    let ran = docker.sh(&["--mount", &read_only], "echo > /mnt/here/no")?;
+    assert!(ran.stderr.contains("Read-only file system"), "{ran:?}");
+    let file = format!("{}:/etc/motd:ro", folder.join("in").display());
+    assert_eq!(docker.sh(&["-v", &file], "cat /etc/motd")?.stdout, "from outside\n");
+    let made = sandbox.path("made/by/v");
+    let volume = format!("{}:/x", made.display());
+    assert_eq!(docker.sh(&["-v", &volume], "true")?.code, 0);
+    assert!(made.is_dir());
+    Ok(())
+}
+
+fn volumes_from_another_container(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let first = [
+        "run",
+        "--name",
+        "first",
+        "--network",
+        "none",
+        "-v",
+        "/data",
+        "busybox",
+        "sh",
+        "-c",
+        "echo 1 > /data/f",
+    ];
+    assert_eq!(docker.ran(first)?.code, 0);
+    assert_eq!(
+        docker.sh(&["--volumes-from", "first"], "cat /data/f; echo 2 > /data/f")?.stdout,
+        "1\n"
+    );
+    let ran = docker.sh(&["--volumes-from", "first:ro"], "cat /data/f; echo 3 > /data/f")?;
+    assert!(ran.stdout == "2\n" && ran.stderr.contains("Read-only"), "{ran:?}");
+    assert_eq!(docker.ran(["volume", "ls", "-q"])?.stdout.lines().count(), 1);
+    assert_eq!(docker.ran(["rm", "-v", "first"])?.code, 0);
+    assert_eq!(docker.ran(["volume", "ls", "-q"])?.stdout, "");
+    Ok(())
+}
+
+fn a_target_that_is_a_link_stays_inside(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let outside = sandbox.path("outside");
+    std::fs::create_dir(&outside)?;
+    let link =
+        format!("ln -s {} /link; ln -s ../../../../..{} /up", outside.display(), outside.display());
+    let made = ["run", "--name", "hostile", "--network", "none", "busybox", "sh", "-c", &link];
+    assert_eq!(docker.ran(made)?.code, 0);
+    // The same files again, with a volume on the link.
+    let tar = sandbox.path("hostile.tar");
+    let rootfs = sandbox.path("busybox");
+    for (name, target) in [
+        ("link", outside.clone()),
+        ("up", std::path::Path::new("../../../../..").join(outside.strip_prefix("/")?)),
+    ] {
+        std::os::unix::fs::symlink(target, rootfs.join(name))?;
+    }
+    let status = std::process::Command::new("tar")
+        .arg("-C")
+        .arg(&rootfs)
+        .arg("-cf")
+        .arg(&tar)
+        .arg(".")
+        .status()?;
+    assert!(status.success());
+    assert_eq!(docker.ran(["import", tar.to_str().unwrap(), "hostile"])?.code, 0);
+    for target in ["/link", "/up", "/link/deeper"] {
+        let volume = format!("vol:{target}");
+        let run = ["run", "--rm", "--network", "none", "-v", &volume, "hostile", "sh", "-c"];
+        let ran =
+            docker.ran(run.iter().chain(&[&*format!("echo x > {target}/file && echo ok")]))?;
+        assert_eq!(ran.stdout, "ok\n", "{target}: {ran:?}");
+        assert_eq!(std::fs::read_dir(&outside)?.count(), 0, "{target} led out");
+    }
+    Ok(())
+}

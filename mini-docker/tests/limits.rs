@@ -1,0 +1,121 @@
+//! Limits of whole containers, proved by what they do and not by what the files say. Runs on the host's cgroups
+//! (v1, hybrid or v2) and in the virtual machine with pure v2.
+
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod support;
+
+use std::time::Instant;
+
+use support::Docker;
+use testkit::{Outcome, Sandbox};
+
+fn main() {
+    testkit::main(&[
+        ("twenty_percent_of_a_cpu_is_held", twenty_percent_of_a_cpu_is_held),
+        ("memory_beyond_the_limit_kills_and_says_so", memory_beyond_the_limit_kills_and_says_so),
+        ("processes_beyond_the_limit_are_refused", processes_beyond_the_limit_are_refused),
+        ("devices_beyond_the_list_are_refused", devices_beyond_the_list_are_refused),
+        ("the_container_sees_its_own_cgroup", the_container_sees_its_own_cgroup),
+    ]);
+}
+
+/// CPU time a container used, as a share of the time that it ran.
+fn share(docker: &Docker, flags: &[&str]) -> Result<f64, Box<dyn std::error::Error>> {
+    let script = "u() { cat /sys/fs/cgroup/cpuacct/cpuacct.usage 2>/dev/null || awk '/^usage_usec/ {print $2 \"000\"}' /sys/fs/cgroup/cpu.stat; }; \
+         t() { cut -d' ' -f1 /proc/uptime; }; a=$(u); s=$(t); \
+         timeout 2 sh -c 'while :; do :; done'; b=$(u); e=$(t); echo $a $b $s $e";
+    let ran = docker.sh(flags, script)?;
+    let numbers: Vec<f64> =
+        ran.stdout.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    let [used_before, used_after, began, ended] = numbers[..] else {
+        return Err(format!("{ran:?}").into());
+    };
+    Ok((used_after - used_before) / 1e9 / (ended - began))
+}
+
+fn twenty_percent_of_a_cpu_is_held(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    for flags in [&["--cpu-period=100000", "--cpu-quota=20000"][..], &["--cpus", "0.2"]] {
+        let share = share(&docker, flags)?;
+        assert!((0.18..=0.22).contains(&share), "{flags:?}: {share}");
+    }
+    let free = share(&docker, &[])?;
+    // However busy the machine is: more than the limit would have let it.
+    assert!(free > 0.22, "without a limit: {free}");
+    Ok(())
+}
+
+fn memory_beyond_the_limit_kills_and_says_so(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    // tail keeps what it has read and not yet seen the end of: 26 MB, 30 % more than the limit.
+    let script = "head -c 26m /dev/zero | tail -c 26m | wc -c";
+    let touch = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "-m",
+        "20m",
+        "--memory-swap",
+        "20m",
+        "--name",
+        "hungry",
+    ];
+    let ran = docker.ran(touch.iter().chain(&["busybox", "tail", "-c", "26m", "/dev/zero"]))?;
+    assert_eq!(ran.code, 137, "{ran:?}");
+    let text = "mini-docker: container hungry was killed: out of memory (limit 20 MiB)\n\
+                hint: raise it with -m, or look for a leak in the program\n";
+    assert_eq!(ran.stderr, text);
+    let control = docker.sh(&["-m", "80m"], script)?;
+    assert_eq!((control.code, control.stdout.trim()), (0, "27262976"), "{control:?}");
+    // Killed by somebody else is not out of memory.
+    let killed = docker.sh(&["-m", "20m", "--init"], "kill -9 $$")?;
+    assert_eq!((killed.code, killed.stderr.as_str()), (137, ""));
+    Ok(())
+}
+
+fn processes_beyond_the_limit_are_refused(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let script =
+        "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 2 & done; echo all; kill $(jobs -p)";
+    let refused = docker.sh(&["--pids-limit", "10"], script)?;
+    assert!(
+        refused.stderr.contains("can't fork") && !refused.stdout.contains("all"),
+        "{refused:?}"
+    );
+    let control = docker.sh(&["--pids-limit", "20"], script)?;
+    assert!(control.stdout.contains("all"), "{control:?}");
+    Ok(())
+}
+
+fn devices_beyond_the_list_are_refused(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    // /dev/kmsg, 1:11, is not on Docker's list; making the node is allowed, opening it is not.
+    let script = "mknod /kmsg c 1 11; head -c 1 /kmsg > /dev/null && echo opened; head -c 4 /dev/zero | wc -c";
+    let refused = docker.sh(&[], script)?;
+    assert!(refused.stderr.contains("Operation not permitted"), "{refused:?}");
+    assert_eq!(refused.stdout, "4\n");
+    let granted =
+        docker.sh(&["--device", "/dev/full:/dev/fuller:r"], "head -c 3 /dev/fuller | wc -c")?;
+    assert_eq!(granted.stdout, "3\n", "{granted:?}");
+    Ok(())
+}
+
+fn the_container_sees_its_own_cgroup(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let started = Instant::now();
+    let ran = docker.sh(
+        &["-m", "64m"],
+        "cut -d: -f3 /proc/self/cgroup | sort -u; \
+        cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null; \
+        echo 1 > /sys/fs/cgroup/cgroup.procs",
+    )?;
+    assert!(started.elapsed().as_secs() < 60);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    // Hierarchies without a limit of ours keep the caller's cgroup; all others are the root of what it sees.
+    assert!(lines.contains(&"/"), "{ran:?}");
+    assert!(lines.contains(&"67108864"), "{ran:?}");
+    assert!(ran.stderr.contains("Read-only file system"), "{ran:?}");
+    Ok(())
+}
