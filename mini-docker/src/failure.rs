@@ -86,7 +86,7 @@ pub fn explain(error: &anyhow::Error) -> Failure {
         return Failure { message, ..failure.clone() };
     }
     let (mut hint, mut code) = (own_hint, None);
-    if let Some(kernel) = error.chain().find_map(|cause| cause.downcast_ref::<KernelError>()) {
+    if let Some(kernel) = error.chain().find_map(kernel_error) {
         code = exec_code(kernel);
         hint = hint.or(hint_for(kernel).map(str::to_owned));
     } else if let Some(hinted) = error.chain().find_map(hint_of_chapter) {
@@ -99,6 +99,29 @@ pub fn explain(error: &anyhow::Error) -> Failure {
             .map(str::to_owned);
     }
     Failure { message, hint, code }
+}
+
+/// The kernel's answer in an error, also where a chapter's own error carries it.
+fn kernel_error<'e>(cause: &'e (dyn std::error::Error + 'static)) -> Option<&'e KernelError> {
+    if let Some(error) = cause.downcast_ref::<KernelError>() {
+        return Some(error);
+    }
+    match (
+        cause.downcast_ref::<images::Error>(),
+        cause.downcast_ref::<layers::Error>(),
+        cause.downcast_ref::<layers::UnpackError>(),
+        cause.downcast_ref::<network::Error>(),
+        cause.downcast_ref::<volumes::Error>(),
+        cause.downcast_ref::<cgroups::Error>(),
+    ) {
+        (Some(images::Error::Kernel(error)), ..)
+        | (_, Some(layers::Error::Kernel(error)), ..)
+        | (_, _, Some(layers::UnpackError::Kernel(error)), ..)
+        | (_, _, _, Some(network::Error::Kernel(error)), ..)
+        | (_, _, _, _, Some(volumes::Error::Kernel(error)), _)
+        | (.., Some(cgroups::Error::Kernel(error))) => Some(error),
+        _ => None,
+    }
 }
 
 /// Some chapters say what to do in the sentence itself, in parentheses at its end.

@@ -12,6 +12,8 @@ mod images;
 mod life;
 #[path = "e2e/network.rs"]
 mod network;
+#[path = "e2e/readme.rs"]
+mod readme;
 #[path = "e2e/story.rs"]
 mod story;
 mod support;
@@ -28,6 +30,7 @@ fn main() {
         images::TESTS,
         life::TESTS,
         network::TESTS,
+        readme::TESTS,
         story::TESTS,
         terminal::TESTS,
         volumes::TESTS,

@@ -63,6 +63,14 @@ pub fn parse(markdown: &str) -> Vec<Exchange> {
 /// # Errors
 /// The first command whose output or status differs, with both; a file without any block.
 pub fn check(file: &Path, dir: &Path) -> Outcome {
+    check_with(file, dir, &[])
+}
+
+/// As [`check`], with more environment variables for the commands.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_with(file: &Path, dir: &Path, env: &[(&str, &Path)]) -> Outcome {
     let exchanges = parse(&std::fs::read_to_string(file)?);
     if exchanges.is_empty() {
         return Err(format!("{}: no console block", file.display()).into());
@@ -87,6 +95,7 @@ pub fn check(file: &Path, dir: &Path) -> Outcome {
     let output = Command::new("bash")
         .arg(&script_path)
         .current_dir(dir)
+        .envs(env.iter().copied())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()?;

@@ -1,0 +1,39 @@
+# The two commands of the README are `make demo` and `make test`. Everything else serves them.
+# All targets need Linux, Rust and root (for namespaces, mounts and cgroups).
+
+.PHONY: help build demo test check tests test-vm testdata bench install clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: ## Build the release binary: one static file
+	cargo build --release -p mini-docker
+	@echo "built: $$(bash .ci/target-dir)/release/mini-docker"
+
+demo: ## A tour of a dozen containers, each with its proof
+	bash demo/tour
+
+test: ## Everything, as CI does: packages, format, lints, docs, all tests, pure cgroup v2
+	bash .ci/test
+
+check: ## Format, lints and docs only
+	bash .ci/test check
+
+tests: ## All tests on this machine, without the virtual machine
+	bash .ci/test tests
+
+test-vm: ## Limits under pure cgroup v2, in User-mode Linux
+	bash tests/vm/run
+
+testdata: ## Root file systems that the tests need (debootstrap)
+	bash tests/data/debian
+
+bench: ## What a start costs, mechanism by mechanism: table and benches/startup.svg
+	cargo build --release -p mini-docker
+	cargo run --release -p benches --bin startup-table
+
+install: build ## Install mini-docker to /usr/local/bin
+	install -D -m 0755 "$$(bash .ci/target-dir)/release/mini-docker" $(DESTDIR)/usr/local/bin/mini-docker
+
+clean: ## Remove what was built
+	cargo clean
