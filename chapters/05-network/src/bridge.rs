@@ -1,6 +1,7 @@
 //! The bridge: a switch made of software, with the host itself plugged in as the containers' gateway.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
@@ -12,6 +13,7 @@ use syscalls::error::During;
 use syscalls::{KernelError, step};
 
 use crate::netlink::{Batch, Socket, question};
+use crate::records::fingerprint;
 use crate::store::Network;
 use crate::subnet::Subnet;
 
@@ -53,6 +55,7 @@ pub(crate) fn create(socket: &Socket, network: &Network) -> Result<Link, KernelE
     message.attributes = vec![
         LinkAttribute::IfName(network.bridge.clone()),
         LinkAttribute::Mtu(network.mtu),
+        LinkAttribute::Group(group(network)),
         // A bridge that chooses its address itself changes it with its ports, and every neighbour has to ask again.
         LinkAttribute::Address(mac(network.gateway).to_vec()),
         LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
@@ -137,6 +140,29 @@ pub(crate) fn delete(socket: &Socket, names: &[&str]) -> Result<(), KernelError>
     }
     let failed = socket.send_each(&batch)?;
     failed.into_values().find(|error| error.errno != Errno::ENODEV).map_or(Ok(()), Err)
+}
+
+/// A number that all links of this network on the host carry, so that they can be removed together.
+pub(crate) fn group(network: &Network) -> u32 {
+    // Not 0: that is every other link of the host.
+    fingerprint(&[Path::new(&network.bridge)]) as u32 | 1 << 31
+}
+
+/// Removes the bridge and every cable in it. Each removal of a link waits some 25 ms for all processors to have let go
+/// of it; this waits once.
+///
+/// # Errors
+/// What the kernel says other than `ENODEV`.
+pub(crate) fn delete_group(socket: &Socket, network: &Network) -> Result<(), KernelError> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Group(group(network)));
+    let mut batch = Batch::default();
+    let message = RouteNetlinkMessage::DelLink(message);
+    batch.route(message, 0, "delete links of bridge", &network.bridge);
+    match socket.send(&batch) {
+        Err(error) if error.errno == Errno::ENODEV => Ok(()),
+        other => other,
+    }
 }
 
 /// Every destination that a route of this host knows, but for those of the link `except` and the default route. The

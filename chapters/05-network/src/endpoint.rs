@@ -82,6 +82,7 @@ pub(crate) fn plug_in(
     message.attributes = vec![
         LinkAttribute::IfName(endpoint.host_interface()),
         LinkAttribute::Mtu(network.mtu),
+        LinkAttribute::Group(bridge::group(network)),
         LinkAttribute::Controller(link.index),
         LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Veth),

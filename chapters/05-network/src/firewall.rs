@@ -153,12 +153,15 @@ pub(crate) fn unpublish(
     }
 }
 
-/// Removes the whole table.
+/// Removes the whole table, if it is there. Asked first, since a transaction that fails waits for those before it.
 ///
 /// # Errors
 /// What the kernel says other than `ENOENT`.
 pub(crate) fn delete(socket: &Socket, network: &Network) -> Result<(), KernelError> {
     let name = table(network);
+    if !nft::table_exists(socket, &name)? {
+        return Ok(());
+    }
     let mut change = Transaction::new(&name);
     change.delete_table();
     gone_is_fine(change.commit(socket))

@@ -205,6 +205,9 @@ impl Store {
     /// Disconnects a container, whether its network namespace still exists or not. With the last one everything of the
     /// network goes. A container that is not connected is no error.
     ///
+    /// It takes tens of milliseconds, most of it spent asleep in the kernel, which removes no link before every
+    /// processor has let go of it: whoever waits for a container's end should be told of it first.
+    ///
     /// # Errors
     /// What the kernel says; then the record is still there for another try.
     pub fn disconnect(&self, network: &Network, container: &str) -> Result<(), Error> {
@@ -282,7 +285,8 @@ fn complete_bridge(
         Some(_) => bridge::delete(route, &[&network.bridge])?,
         None => {}
     }
-    loop {
+    // Not for ever: a routing daemon might answer each new subnet with a route of its own.
+    for _ in 0..8 {
         let taken = bridge::destinations(route, None)?;
         if taken.iter().any(|&(to, prefix)| network.subnet.overlaps(to, prefix)) {
             network.subnet = subnet::first_free(&taken).ok_or(Error::NoSubnet)?;
@@ -297,6 +301,7 @@ fn complete_bridge(
         }
         bridge::delete(route, &[&network.bridge])?;
     }
+    Err(Error::NoSubnet)
 }
 
 /// Chooses address and ports.
@@ -363,11 +368,16 @@ fn remove(
     route: &Socket,
     endpoint: &Endpoint,
 ) -> Result<(), Error> {
-    if !endpoint.ports.is_empty() {
-        let netfilter = Socket::netfilter()?;
+    let netfilter = Socket::netfilter()?;
+    if place.endpoint_paths()?.len() <= 1 {
+        // The last one. Table and links are removed as a whole, since each single removal makes the kernel wait for all
+        // processors.
+        firewall::delete(&netfilter, network)?;
+        bridge::delete_group(route, network)?;
+    } else if !endpoint.ports.is_empty() {
         firewall::unpublish(&netfilter, network, endpoint.ip, &endpoint.ports)?;
-        conntrack::forget(&netfilter, endpoint.ip, &endpoint.ports)?;
     }
+    conntrack::forget(&netfilter, endpoint.ip, &endpoint.ports)?;
     bridge::delete(route, &[&endpoint.host_interface()])?;
     Claims::new(place.dir()).give_back(&endpoint.container, endpoint.ip, &endpoint.ports)?;
     Ok(ipam::remove(&place.endpoint_path(&endpoint.container))?)
