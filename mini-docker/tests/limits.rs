@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::time::Instant;
 
 use support::Docker;
@@ -17,6 +18,7 @@ fn main() {
         ("processes_beyond_the_limit_are_refused", processes_beyond_the_limit_are_refused),
         ("devices_beyond_the_list_are_refused", devices_beyond_the_list_are_refused),
         ("the_container_sees_its_own_cgroup", the_container_sees_its_own_cgroup),
+        ("all_limits_hold_from_birth", all_limits_hold_from_birth),
     ]);
 }
 
@@ -117,5 +119,33 @@ fn the_container_sees_its_own_cgroup(sandbox: &Sandbox) -> Outcome {
     assert!(lines.contains(&"/"), "{ran:?}");
     assert!(lines.contains(&"67108864"), "{ran:?}");
     assert!(ran.stderr.contains("Read-only file system"), "{ran:?}");
+    Ok(())
+}
+
+fn all_limits_hold_from_birth(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let flags = ["--explain", "-m", "64m", "--cpus", "0.5", "--pids-limit", "12"];
+    // The values as the kernel keeps them: v2's names first, then v1's. A file that is not there says nothing.
+    let script = "cd /sys/fs/cgroup; cat memory.max memory/memory.limit_in_bytes cpu.max cpu/cpu.cfs_quota_us \
+         pids.max pids/pids.max 2>/dev/null; exit 0";
+    let ran = docker.sh(&flags, script)?;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let quota = if v2 { "50000 100000" } else { "50000" };
+    let values: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(values, ["67108864", quota, "12"], "{ran:?}");
+    // The order of the story: every limit is written before there is a process, and where there is a v2 hierarchy the
+    // process is born in it. On pure v2 it then never moves.
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let at = |what: &str| lines.iter().position(|line| line.contains(what));
+    let clone3 = at("clone3(").ok_or("no clone3")?;
+    for name in ["memory.", "cpu.", "pids.max"] {
+        let written = at(&format!("/{name}")).ok_or_else(|| format!("no {name}: {}", ran.stderr))?;
+        assert!(written < clone3, "{name}: {}", ran.stderr);
+    }
+    let hybrid = Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists();
+    assert_eq!(lines[clone3].contains("into cgroup"), v2 || hybrid, "{}", lines[clone3]);
+    let moved = lines.iter().any(|line| line.contains("child") && line.contains("cgroup.procs"));
+    assert_eq!(moved, !v2, "{}", ran.stderr);
     Ok(())
 }

@@ -87,6 +87,9 @@ pub fn become_container(
         }
         _ => give_streams(setup.streams)?,
     }
+    if setup.confinement.user.uid != 0 {
+        own_streams(setup.confinement.user.uid)?;
+    }
 
     // If the supervisor dies, so does the container; this comes before the wait, so that there is no gap.
     explain::step(Step::Exec);
@@ -126,6 +129,26 @@ fn cgroup_mounts(
             is_file: false,
         })
         .collect())
+}
+
+/// `PIPEFS_MAGIC` of `linux/magic.h`: where pipes without a name live.
+const PIPEFS: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x5049_5045);
+
+/// Gives terminal and pipes to the container's user, so that it can open /dev/stdout and /dev/tty by name. Files of the
+/// host that were handed in keep their owner.
+fn own_streams(uid: u32) -> Result<(), KernelError> {
+    let owner = Some(nix::unistd::Uid::from_raw(uid));
+    let streams = [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()]
+        .map(|fd| fd.try_clone_to_owned());
+    for stream in streams.into_iter().flatten() {
+        let kind = nix::sys::statfs::fstatfs(&stream).map(|found| found.filesystem_type());
+        let is_pipe = kind.is_ok_and(|kind| kind == PIPEFS);
+        if is_pipe || nix::unistd::isatty(&stream).unwrap_or(false) {
+            step!("fchown", ("stream, {uid}"), nix::unistd::fchown(&stream, owner, None))
+                .during("give stream", "to the user")?;
+        }
+    }
+    Ok(())
 }
 
 fn give_streams(streams: [Option<OwnedFd>; 3]) -> Result<(), KernelError> {

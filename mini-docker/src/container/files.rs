@@ -13,6 +13,11 @@ use crate::record::{Held, Record};
 /// Writes resolv.conf, hostname and a first hosts, which the address is added to when it is known.
 pub(super) fn write_network_files(held: &Held, record: &Record, spec: &Spec) -> Result<()> {
     let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let source = network::files::resolv_conf_source(&host);
+    let host = match source {
+        "/etc/resolv.conf" => host,
+        other => fs::read_to_string(other).unwrap_or(host),
+    };
     let request = &record.network;
     let on_host = request.mode == "host";
     let resolv = network::files::resolv_conf(

@@ -119,6 +119,13 @@ fn environment_user_and_folder_are_as_asked(sandbox: &Sandbox) -> Outcome {
     let ran = docker.sh(&["-u", "12345:54321"], "id; echo $HOME")?;
     assert_eq!(ran.stdout, "uid=12345 gid=54321 groups=54321\n/\n");
     assert_eq!(docker.sh(&["-u", "nobody"], "true")?.code, 125);
+    // A user that is not root can open its streams by name, as daemons that log to /dev/stdout do.
+    let ran = docker.sh(&["-u", "12345"], "echo out > /dev/stdout; echo err > /dev/stderr")?;
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("out\n", "err\n"));
+    assert_eq!(
+        docker.sh(&["-u", "12345", "-t"], "echo tty > /dev/tty; echo pts > $(tty)")?.stdout,
+        "tty\r\npts\r\n"
+    );
     Ok(())
 }
 
