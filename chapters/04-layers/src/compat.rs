@@ -1,4 +1,4 @@
-//! Kernels before 6.5, which have no `lowerdir+`: all layers in one option, chosen when `lowerdir+`
+//! Kernels before 6.7, which have no `lowerdir+`: all layers in one option, chosen when `lowerdir+`
 //! gives `EINVAL`.
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -38,7 +38,7 @@ pub fn one_option(
     if value.len() > LONGEST {
         return Err(Errno::E2BIG)
             .during("stack layers", lowers.len())
-            .map_err(|error| error.with_detail("Linux before 6.5 takes about 80 of them"));
+            .map_err(|error| error.with_detail("Linux before 6.7 takes about 80 of them"));
     }
     let context = begin()?;
     let _here = ChangedDirectory::to("/proc/self/fd")?;

@@ -43,7 +43,7 @@ pub fn overlay<P: AsRef<Path>>(
     }
     let lowers: Vec<&Path> = lowers.iter().map(AsRef::as_ref).collect();
     match layer_by_layer(&lowers, upper, work) {
-        // Linux before 6.5 knows no `lowerdir+`. A real EINVAL is found again, with the same words.
+        // Linux before 6.7 knows no `lowerdir+`. A real EINVAL is found again, with the same words.
         Err(error) if error.errno == Errno::EINVAL && !lowers.is_empty() => {
             compat::one_option(&lowers, upper, work)
         }
@@ -51,7 +51,7 @@ pub fn overlay<P: AsRef<Path>>(
     }
 }
 
-/// Each layer is an option of its own (`lowerdir+`, Linux 6.5).
+/// Each layer is an option of its own (`lowerdir+`, Linux 6.7).
 fn layer_by_layer(
     lowers: &[&Path],
     upper: Option<&Path>,

@@ -83,6 +83,22 @@ impl Places {
         inroot::open(self.root.as_fd(), as_path(path), flags, Mode::empty()).map(File::from)
     }
 
+    /// Whether this layer has something else than a directory on the way to `path`: a file, a link, or a whiteout. What
+    /// the layers below hold there is hidden already.
+    pub(crate) fn is_replaced(&self, path: &[u8]) -> bool {
+        if path.is_empty() || self.kept(path).is_some() {
+            return false;
+        }
+        let Ok(mut here) = self.root.try_clone() else { return false };
+        for name in path.split(|byte| *byte == b'/') {
+            match open_dir(&here, name) {
+                Ok(next) => here = next,
+                Err(errno) => return matches!(errno, Errno::ENOTDIR | Errno::ELOOP),
+            }
+        }
+        false
+    }
+
     /// To be called when something was removed in the current directory: its path might have led
     /// through it, over a link. The next entry looks it up again.
     pub(crate) fn revisit(&mut self) {

@@ -112,6 +112,10 @@ impl Applier {
     /// that stays; a directory then hides what the lower ones hold in it.
     fn whiteout(&mut self, entry: &Entry, parent: &[u8], name: &[u8]) -> Result<(), UnpackError> {
         self.stats.whiteouts += 1;
+        // Some tools write whiteouts for all that was in a folder which has become a file or a link.
+        if self.places.is_replaced(parent) {
+            return Ok(());
+        }
         let dir = self.places.enter(parent)?;
         match mknodat(&dir, name, SFlag::S_IFCHR, Mode::empty(), 0) {
             Err(Errno::EEXIST) => match open_dir(&dir, name) {

@@ -46,10 +46,22 @@ fn main() {
         ("overlay_on_overlay_is_detected", mounting::overlay_on_overlay_is_detected),
         ("layers_in_a_user_namespace", mounting::layers_in_a_user_namespace),
         ("the_lesson_tells_the_truth", the_lesson_tells_the_truth),
+        ("the_lesson_where_mounts_are_shared", the_lesson_where_mounts_are_shared),
     ]);
 }
 
 fn the_lesson_tells_the_truth(sandbox: &Sandbox) -> Outcome {
     let lesson = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     testkit::console::check(&lesson, &sandbox.dir)
+}
+
+/// As on a machine with systemd, where every mount is shared: what a lesson mounts in another
+/// namespace must not appear in this one.
+fn the_lesson_where_mounts_are_shared(sandbox: &Sandbox) -> Outcome {
+    let status = std::process::Command::new("mount").args(["--make-rshared", "/"]).status()?;
+    assert!(status.success());
+    let before = std::fs::read_to_string("/proc/self/mounts")?;
+    the_lesson_tells_the_truth(sandbox)?;
+    assert_eq!(std::fs::read_to_string("/proc/self/mounts")?, before);
+    Ok(())
 }

@@ -60,7 +60,7 @@ pub(crate) fn the_topmost_layer_wins(sandbox: &Sandbox) -> Outcome {
     Ok(())
 }
 
-/// What kernels before 6.5 are given is understood by all.
+/// What kernels before 6.7 are given is understood by all.
 pub(crate) fn all_layers_in_one_option(sandbox: &Sandbox) -> Outcome {
     let [upper, work, place] = folders(sandbox, ["upper", "work", "place"]);
     let mut lowers = Vec::new();
@@ -108,7 +108,7 @@ pub(crate) fn many_and_oddly_named_layers(sandbox: &Sandbox) -> Outcome {
     assert_eq!(std::fs::read_dir(&merged)?.count(), odd.len() + 1);
     assert!(upper.join("new").exists());
     // As many as the kernel takes, and one more.
-    // (With names so long that kernels before 6.5 could not have so many of them.)
+    // (With names so long that kernels before 6.7 could not have so many of them.)
     let deep = sandbox.path(&long).join(&long);
     let many: Vec<PathBuf> = (0..=MAX_LOWERS).map(|number| deep.join(number.to_string())).collect();
     for path in &many {

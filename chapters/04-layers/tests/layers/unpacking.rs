@@ -393,7 +393,10 @@ pub(crate) fn links_to_directories_lead_inside(sandbox: &Sandbox) -> Outcome {
 pub(crate) fn whiteouts_are_about_lower_layers(sandbox: &Sandbox) -> Outcome {
     let lower = sandbox.path("lower");
     std::fs::create_dir(&lower)?;
-    sh(&lower, "mkdir -p d e f g h; touch gone stays d/old e/old f/old g/old h/old replaced");
+    sh(
+        &lower,
+        "mkdir -p d e f g h p q; touch gone stays d/old e/old f/old g/old h/old p/old q/old replaced",
+    );
     let tar = Tar::new()
         .file(".wh.gone", "")
         // The layer's own file survives its whiteout, whichever comes first.
@@ -414,15 +417,23 @@ pub(crate) fn whiteouts_are_about_lower_layers(sandbox: &Sandbox) -> Outcome {
         .file("g/new", "")
         .file("g/.wh..wh..opq", "")
         .file("h/.wh.old", "")
+        // A folder that has become a file or a link hides all of it; umoci lists what was in it nevertheless.
+        .file("p", "now a file")
+        .file("p/.wh.old", "")
+        .symlink("q", "nowhere")
+        .file("q/.wh.old", "")
         .file(".wh..wh.aufs", "bookkeeping")
         .file(".wh..wh.plnk/1.2", "bookkeeping")
         .end();
     let layer = sandbox.path("layer");
     let stats = unpack_to(&tar, &layer)?;
-    assert_eq!((stats.whiteouts, stats.files), (8, 6));
+    assert_eq!((stats.whiteouts, stats.files), (10, 7));
     let merged = crate::mounting::mount(sandbox, "merged", &[layer, lower], None);
     let names = sh(&merged, "find . -mindepth 1 | sort | tr '\\n' ' '");
-    assert_eq!(names, "./d ./d/new ./e ./e/new ./f ./f/new ./g ./g/new ./h ./replaced ./stays ");
+    assert_eq!(
+        names,
+        "./d ./d/new ./e ./e/new ./f ./f/new ./g ./g/new ./h ./p ./q ./replaced ./stays "
+    );
     assert_eq!(std::fs::read_to_string(merged.join("stays"))?, "new");
     drop(directory(&merged));
     Ok(())
