@@ -23,6 +23,7 @@ fn main() {
         ("read_only_reaches_submounts", read_only_reaches_submounts),
         ("paths_stay_in_the_root", paths_stay_in_the_root),
         ("a_terminal_pair_has_a_size", a_terminal_pair_has_a_size),
+        ("the_lesson_is_true", the_lesson_is_true),
     ]);
 }
 
@@ -128,4 +129,9 @@ fn a_terminal_pair_has_a_size(_: &Sandbox) -> Outcome {
     assert_eq!(tty::size(peer.as_fd())?, size);
     assert_eq!(tty::size(directory("/".as_ref())?.as_fd()), Err(Errno::EBADF));
     Ok(())
+}
+
+fn the_lesson_is_true(sandbox: &Sandbox) -> Outcome {
+    let lesson = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    testkit::console::check(&lesson, &sandbox.dir)
 }
