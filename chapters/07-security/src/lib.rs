@@ -11,7 +11,8 @@
 //! 3. [`confine`] (`confine.rs`): the story, step by step: limits, keyring, bounding set, user,
 //!    capabilities, no-new-privileges;
 //! 4. [`Rlimit`] (`rlimit.rs`) and [`set_oom_score_adj`] (`oom.rs`): limits of one process;
-//! 5. [`user`]: who `USER` and `--user` mean, by the image's own /etc/passwd.
+//! 5. [`run_from_read_only_mount`] (`own_binary.rs`): the host's binary, out of reach;
+//! 6. [`user`]: who `USER` and `--user` mean, by the image's own /etc/passwd.
 //!
 //! Not here yet: the filter of system calls (seccomp), which has a part of its own.
 
@@ -19,6 +20,7 @@ mod capability;
 mod compute;
 mod confine;
 mod oom;
+mod own_binary;
 mod rlimit;
 pub mod user;
 
@@ -26,5 +28,6 @@ pub use capability::{Capability, available};
 pub use compute::{DEFAULT, Unknown, compute, compute_from};
 pub use confine::{CapSets, Caps, Confinement, User, apply_caps, confine};
 pub use oom::set_oom_score_adj;
+pub use own_binary::run_from_read_only_mount;
 pub use rlimit::{Rlimit, RlimitError};
 pub use syscalls::KernelError;

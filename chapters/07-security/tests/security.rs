@@ -19,6 +19,7 @@ use syscalls::{capability, keyring, pidfd};
 use testkit::{Outcome, Sandbox};
 
 fn main() {
+    reach_for_own_binary_if_asked();
     testkit::main(&[
         ("root_keeps_the_fourteen", root_keeps_the_fourteen),
         ("another_user_keeps_only_the_bound", another_user_keeps_only_the_bound),
@@ -32,8 +33,42 @@ fn main() {
         ("the_oom_score_is_set_and_cannot_fall", the_oom_score_is_set_and_cannot_fall),
         ("a_false_proc_is_not_written_to", a_false_proc_is_not_written_to),
         ("keys_of_the_caller_are_out_of_reach", keys_of_the_caller_are_out_of_reach),
+        ("the_own_binary_cannot_be_changed", the_own_binary_cannot_be_changed),
         ("the_lesson_is_true", the_lesson_is_true),
+        ("the_lesson_where_mounts_are_shared", the_lesson_where_mounts_are_shared),
     ]);
+}
+
+/// Run from a copy of this test binary: tries, as root, what an attacker would try through /proc.
+fn reach_for_own_binary_if_asked() {
+    let Ok(how) = std::env::var("REACH_FOR_OWN_BINARY") else { return };
+    if how == "protected" {
+        security::run_from_read_only_mount().unwrap();
+    }
+    let me = Path::new("/proc/self/exe");
+    let changed = std::fs::set_permissions(me, std::fs::Permissions::from_mode(0o4777));
+    let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    match changed {
+        Ok(()) => println!("changed {arguments}"),
+        Err(error) => println!("{:?} {arguments}", Errno::from_raw(error.raw_os_error().unwrap())),
+    }
+    std::process::exit(0);
+}
+
+fn the_own_binary_cannot_be_changed(sandbox: &Sandbox) -> Outcome {
+    for (how, answer, mode) in [("unprotected", "changed", 0o4777), ("protected", "EROFS", 0o755)] {
+        let copy = sandbox.path(how);
+        std::fs::copy(std::env::current_exe()?, &copy)?;
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755))?;
+        let output = std::process::Command::new(&copy)
+            .args(["its", "arguments"])
+            .env("REACH_FOR_OWN_BINARY", how)
+            .output()?;
+        // Executed once more, it still has its arguments.
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{answer} its arguments\n"));
+        assert_eq!(std::fs::metadata(&copy)?.permissions().mode() & 0o7777, mode, "{how}");
+    }
+    Ok(())
 }
 
 fn docker(uid: u32) -> Confinement {
@@ -278,4 +313,15 @@ fn keys_of_the_caller_are_out_of_reach(sandbox: &Sandbox) -> Outcome {
 fn the_lesson_is_true(sandbox: &Sandbox) -> Outcome {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     testkit::console::check(&readme, &sandbox.dir)
+}
+
+/// As on a machine with systemd, where every mount is shared: what a lesson mounts in another
+/// namespace must not appear in this one.
+fn the_lesson_where_mounts_are_shared(sandbox: &Sandbox) -> Outcome {
+    let status = std::process::Command::new("mount").args(["--make-rshared", "/"]).status()?;
+    assert!(status.success());
+    let before = std::fs::read_to_string("/proc/self/mounts")?;
+    the_lesson_is_true(sandbox)?;
+    assert_eq!(std::fs::read_to_string("/proc/self/mounts")?, before);
+    Ok(())
 }
