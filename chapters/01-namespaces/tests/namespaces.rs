@@ -50,10 +50,22 @@ fn main() {
         ("a_failed_exec_passes_init", reaper::a_failed_exec_passes_init),
         ("the_terminal_belongs_to_the_program", reaper::the_terminal_belongs_to_the_program),
         ("the_lesson_is_true", the_lesson_is_true),
+        ("the_lesson_where_mounts_are_shared", the_lesson_where_mounts_are_shared),
     ]);
 }
 
 fn the_lesson_is_true(sandbox: &Sandbox) -> Outcome {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     testkit::console::check(&readme, &sandbox.dir)
+}
+
+/// As on a machine with systemd, where every mount is shared: what a lesson mounts in another
+/// namespace must not appear in this one.
+fn the_lesson_where_mounts_are_shared(sandbox: &Sandbox) -> Outcome {
+    let status = std::process::Command::new("mount").args(["--make-rshared", "/"]).status()?;
+    assert!(status.success());
+    let before = std::fs::read_to_string("/proc/self/mounts")?;
+    the_lesson_is_true(sandbox)?;
+    assert_eq!(std::fs::read_to_string("/proc/self/mounts")?, before);
+    Ok(())
 }

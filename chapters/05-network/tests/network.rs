@@ -46,5 +46,6 @@ fn main() {
         ("half_a_bridge_is_made_anew", crash::half_a_bridge_is_made_anew),
         ("the_example_runs", lesson::the_example_runs),
         ("the_lesson_tells_the_truth", lesson::the_lesson_tells_the_truth),
+        ("the_lesson_where_mounts_are_shared", lesson::the_lesson_where_mounts_are_shared),
     ]);
 }

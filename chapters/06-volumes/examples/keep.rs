@@ -22,7 +22,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{fchdir, pivot_root};
 use syscalls::clone::{CloneArgs, Cloned, clone3};
 use syscalls::inroot;
-use syscalls::mount::{attach, clone_tree};
+use syscalls::mount::{Propagation, SetAttr, attach, clone_tree, set_attr};
 use volumes::{Kind, Spec, Store, parse_mount, parse_tmpfs, parse_volume};
 
 fn main() {
@@ -39,6 +39,10 @@ fn keep() -> Result<i32, Box<dyn Error>> {
     let root = arguments.next().ok_or("which root?")?;
     let staging = PathBuf::from(root);
     let root = clone_tree(place(&staging)?.as_fd(), "", true)?;
+    // The copy of a shared mount (systemd makes all of them shared) is its peer: what is mounted in
+    // it would appear on the host, and pivot_root refuses it (EINVAL).
+    let private = SetAttr { propagation: Some(Propagation::Private), ..SetAttr::default() };
+    set_attr(root.as_fd(), true, &private)?;
 
     // Everything that can fail on the host happens before there is a process.
     let mut mounts: Vec<(PathBuf, OwnedFd)> = Vec::new();
