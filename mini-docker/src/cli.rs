@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::create::options::BOOL_SUFFIX;
 use crate::engine::{DEFAULT_ROOT, DEFAULT_RUN_ROOT, Engine};
 use crate::failure::{self, Failure, code};
 
@@ -80,11 +81,13 @@ enum Command {
 
 /// Parses the command line, runs the verb, reports what failed.
 pub fn main() -> ExitCode {
+    // Files and folders of containers have the modes that are written in the code, whatever the caller's umask is.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    // `run` and `create` fail with 125, so that the code cannot be mistaken for the command's own.
+    // `run` fails with 125, so that the code cannot be mistaken for the command's own.
     let usual = match &cli.command {
         Command::Run(_) | Command::Container(container::Verb::Run(_)) => code::RUNTIME,
         _ => code::OTHER,
@@ -99,8 +102,20 @@ fn dispatch(cli: Cli) -> Result<u8> {
     if let Command::Version = cli.command {
         return system::version();
     }
+    crate::engine::require_root()?;
+    if starts_a_container(&cli.command) {
+        security::run_from_read_only_mount()?;
+        // exec by descriptor has named the process after the descriptor.
+        nix::sys::prctl::set_name(c"mini-docker").ok();
+    }
     let engine = Engine::open(&cli.roots.root, &cli.roots.run_root)?;
-    crate::reclaim::reclaim(&engine)?;
+    if let Err(error) = crate::reclaim::reclaim(&engine) {
+        // Another run root is the user's mistake. What one container left is not in the way of another.
+        if error.downcast_ref::<Failure>().is_some() {
+            return Err(error);
+        }
+        failure::warn(&error);
+    }
     match cli.command {
         Command::Run(verb) => verb.run(&engine),
         Command::Create(verb) => verb.run(&engine),
@@ -120,6 +135,14 @@ fn dispatch(cli: Cli) -> Result<u8> {
     }
 }
 
+fn starts_a_container(command: &Command) -> bool {
+    use container::Verb;
+    matches!(
+        command,
+        Command::Run(_) | Command::Start(_) | Command::Container(Verb::Run(_) | Verb::Start(_))
+    )
+}
+
 /// Help and version go to standard output; a wrong command line is one line, a hint, and 125.
 fn usage(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
@@ -129,16 +152,17 @@ fn usage(error: &clap::Error) -> ExitCode {
             Cli::command().print_help().ok();
             ExitCode::SUCCESS
         }
-        ErrorKind::DisplayHelp
-        | ErrorKind::DisplayVersion
-        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            // A closed pipe (`mini-docker --help | head -1`) is not a failure.
+        ErrorKind::DisplayHelp => {
+            print_help(error);
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             error.print().ok();
             let missing = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
             ExitCode::from(if missing { code::OTHER } else { 0 })
         }
         _ => {
-            let text = error.render().to_string();
+            let text = error.render().to_string().replace(BOOL_SUFFIX, "");
             let lines: Vec<&str> =
                 text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
             let message: Vec<&str> = lines
@@ -162,6 +186,20 @@ fn usage(error: &clap::Error) -> ExitCode {
             ExitCode::from(failure::report(&failure.into(), code::RUNTIME))
         }
     }
+}
+
+/// Help without a word after each flag that may also be given as `--flag=false`.
+fn print_help(error: &clap::Error) {
+    use std::io::{IsTerminal, Write};
+    let text = error.render();
+    let mut out = std::io::stdout();
+    let colors = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let text = if colors { text.ansi().to_string() } else { text.to_string() };
+    // As many blanks, so that the columns stay.
+    let text = text.replace(&format!("{BOOL_SUFFIX}\n"), "\n");
+    let text = text.replace(BOOL_SUFFIX, &" ".repeat(BOOL_SUFFIX.len()));
+    // A closed pipe (`mini-docker --help | head -1`) is not a failure.
+    out.write_all(text.as_bytes()).ok();
 }
 
 /// The verb that was typed, with a space after it, if it is one.

@@ -9,11 +9,11 @@ mod user;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use jiff::Timestamp;
+use nix::errno::Errno;
 
 use crate::create::{Created, remove_anonymous};
 use crate::engine::Engine;
-use crate::failure::{self, code};
+use crate::failure;
 use crate::record::{Containers, Held, Record, Status};
 use start::Ended;
 
@@ -22,11 +22,10 @@ use start::Ended;
 /// # Errors
 /// What kept it from starting, or from being cleaned up.
 pub fn run(engine: &Engine, created: Created<'_>) -> Result<u8> {
-    let Created { reserved, mut record, mut spec, holds } = created;
+    let Created { reserved, mut record, mut spec } = created;
     let held = reserved.keep();
-    let outcome = start::start(engine, &held, &mut record, &mut spec, true);
-    // The record has said since the start that the volumes are in use.
-    drop(holds);
+    let interactive = record.interactive;
+    let outcome = start::start(engine, &held, &mut record, &mut spec, interactive);
     finish(engine, held, record, outcome)
 }
 
@@ -35,9 +34,8 @@ pub fn run(engine: &Engine, created: Created<'_>) -> Result<u8> {
 /// # Errors
 /// If it cannot be written.
 pub fn keep(engine: &Engine, created: Created<'_>) -> Result<String> {
-    let Created { reserved, record, spec, holds } = created;
+    let Created { reserved, record, spec } = created;
     let saved = Containers::new(engine).save(&record, Some(&spec), true);
-    drop(holds);
     if saved.is_err() {
         remove_anonymous(engine, &record.mounts, &record.id);
     }
@@ -54,7 +52,11 @@ pub fn keep(engine: &Engine, created: Created<'_>) -> Result<String> {
 pub fn end(engine: &Engine, record: &Record) -> Result<Option<Held>> {
     let path = format!("{}/{}", engine.cgroup_parent(), record.id);
     match cgroups::Cgroup::open(&cgroups::Hierarchies::detect()?, &path) {
-        Ok(cgroup) => cgroup.kill()?,
+        Ok(cgroup) => match cgroup.kill() {
+            // Its supervisor has taken the cgroup away at the same moment.
+            Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENODEV) => {}
+            other => other?,
+        },
         // It has ended by itself meanwhile.
         Err(_) if !Containers::new(engine).is_held(&record.id) => {}
         Err(error) => return Err(error.into()),
@@ -75,47 +77,54 @@ pub fn end(engine: &Engine, record: &Record) -> Result<Option<Held>> {
         .into())
 }
 
-/// Starts a container that exists, and waits for its end.
+/// Starts a container that exists, and waits for its end. `interactive` opens its standard input for this run.
 ///
 /// # Errors
 /// If it runs already, or cannot be started.
-pub fn start_again(engine: &Engine, mut record: Record) -> Result<u8> {
+pub fn start_again(engine: &Engine, mut record: Record, interactive: bool) -> Result<u8> {
     let containers = Containers::new(engine);
     let Some(held) = containers.hold(&record.id)? else {
         return Err(failure::Failure::new(format!("container {} is running", record.name)).into());
     };
     let mut spec = containers.load_spec(&record.id)?;
-    let outcome = start::start(engine, &held, &mut record, &mut spec, false);
+    let interactive = interactive || record.interactive;
+    let outcome = start::start(engine, &held, &mut record, &mut spec, interactive);
     finish(engine, held, record, outcome)
 }
 
-/// Records the end, or removes what was to be removed with it.
+/// Records the end, or removes what was to be removed with it, and says what the user must know.
 fn finish(engine: &Engine, held: Held, mut record: Record, outcome: Result<Ended>) -> Result<u8> {
     let containers = Containers::new(engine);
-    let code = match &outcome {
-        Ok(ended) => ended.code,
-        Err(error) => failure::explain(error).code.unwrap_or(code::RUNTIME).into(),
-    };
-    if let Ok(Ended { oom: true, memory_limit, .. }) = &outcome {
-        let limit =
-            memory_limit.map(|bytes| format!(" (limit {})", human(bytes))).unwrap_or_default();
-        eprintln!("mini-docker: container {} was killed: out of memory{limit}", record.name);
-        eprintln!("hint: raise it with -m, or look for a leak in the program");
-    }
     let closed = if record.auto_remove {
         remove_anonymous(engine, &record.mounts, &record.id);
         containers.remove(&record.id, &record.name, held)
     } else {
-        let oom = outcome.as_ref().is_ok_and(|ended| ended.oom);
-        record.status = Status::Exited { code, oom, finished: Timestamp::now() };
-        record.network.address = None;
-        record.network.ports.clear();
+        match &outcome {
+            Ok(ended) => record.end(ended.code, ended.oom),
+            // It never ran: as before.
+            Err(_) => {
+                record.status = Status::Created;
+                record.forget_network();
+            }
+        }
         let saved = containers.save(&record, None, true);
-        saved.and(crate::record::remove_tree(&held.run_dir))
+        saved.and_then(|()| crate::record::remove_tree(&held.run_dir))
     };
-    outcome?;
-    closed?;
-    Ok(code as u8)
+    let ended = outcome?;
+    if ended.oom {
+        let limit = ended.memory_limit.map(|bytes| format!(" (limit {})", human(bytes)));
+        let limit = limit.unwrap_or_default();
+        failure::tell(&format!(
+            "mini-docker: container {} was killed: out of memory{limit}\n\
+             hint: raise it with -m, or look for a leak in the program",
+            record.name
+        ));
+    }
+    // The program's own exit code counts; what could not be cleaned up is tried again by the next command.
+    for error in ended.leftovers.into_iter().chain(closed.err()) {
+        failure::warn(&error);
+    }
+    Ok(ended.code as u8)
 }
 
 /// A size as people say it: `64 MiB`.

@@ -5,6 +5,7 @@ mod mounts;
 mod namespaces;
 pub mod options;
 mod process;
+mod volumes_from;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,11 +13,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use oci_spec::image::Config as ImageConfig;
-use oci_spec::runtime::{LinuxBuilder, Mount, RootBuilder, Spec, SpecBuilder};
+use oci_spec::runtime::{LinuxBuilder, LinuxNamespaceType, Mount, RootBuilder, Spec, SpecBuilder};
 
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::record::{Containers, NetworkRequest, Record, Reserved, Status};
+use crate::spec::{is_own, own_sysctls};
 pub use mounts::volume_users;
 pub(crate) use mounts::{remove_anonymous, remove_orphans};
 pub use namespaces::parse_mac;
@@ -31,8 +33,6 @@ pub struct Created<'engine> {
     pub record: Record,
     /// What it is to be.
     pub spec: Spec,
-    /// Keeps its volumes from being removed until the record says that they are in use.
-    pub holds: Vec<volumes::Hold>,
 }
 
 /// Where the container's files come from.
@@ -51,6 +51,7 @@ pub fn create<'engine>(
     command: &[String],
     options: &Options,
 ) -> Result<Created<'engine>> {
+    check(options)?;
     let origin = origin(engine, image, options)?;
     let config = origin.image.as_ref().and_then(|image| image.config.config().clone());
     let config = config.unwrap_or_default();
@@ -65,7 +66,11 @@ pub fn create<'engine>(
 
     let reserved = Containers::new(engine).reserve(options.name.as_deref())?;
     let id = reserved.id.clone();
-    let hostname = options.hostname.clone().unwrap_or_else(|| id[..12].to_owned());
+    let hostname = match &options.hostname {
+        Some(name) => name.clone(),
+        None if options.isolation.uts.as_deref() == Some("host") => host_name(),
+        None => id[..12].to_owned(),
+    };
     let (mut records, mut mounts, mut holds) = (Vec::new(), Vec::new(), Vec::new());
     for resolved in mounts::resolve(engine, &id, requested)? {
         records.push(resolved.record);
@@ -107,7 +112,15 @@ pub fn create<'engine>(
         pid_mode,
         labels,
     };
-    Ok(Created { reserved, record, spec, holds })
+    // From here on the record says which volumes and layers are in use. Not for the disk yet: whoever starts it or
+    // leaves it for later does that.
+    let saved = Containers::new(engine).save(&record, Some(&spec), false);
+    drop(holds);
+    if saved.is_err() {
+        mounts::remove_anonymous(engine, &record.mounts, &record.id);
+    }
+    saved?;
+    Ok(Created { reserved, record, spec })
 }
 
 /// What [`spec`] needs besides image and flags.
@@ -122,6 +135,41 @@ struct Parts<'a> {
 /// The diff IDs of an image's layers, lowest first.
 pub fn diff_ids(image: &images::Image) -> Vec<String> {
     image.layers.iter().map(|layer| layer.diff_id.to_string()).collect()
+}
+
+/// Finds what is not supported, and flags that contradict each other.
+fn check(options: &Options) -> Result<()> {
+    let named = options.hostname.is_some() || options.domainname.is_some();
+    if named && options.isolation.uts.as_deref() == Some("host") {
+        return Err(Failure::new("conflicting options: hostname and the UTS mode")
+            .hint("with --uts host the name is the host's: leave out --hostname and --domainname")
+            .into());
+    }
+    match options.pull.as_deref() {
+        None | Some("missing" | "never") => {}
+        Some("always") => {
+            return Err(Failure::new("--pull always: pulling is not supported yet")
+                .hint("`mini-docker load` and `import` bring an image; leave out --pull")
+                .into());
+        }
+        Some(other) => {
+            return Err(Failure::new(format!("invalid --pull `{other}`"))
+                .hint("one of missing, never")
+                .into());
+        }
+    }
+    match options.restart.as_deref() {
+        None | Some("" | "no") => Ok(()),
+        Some(other) => Err(Failure::new(format!(
+            "--restart {other} needs the monitor, which is not supported yet"
+        ))
+        .hint("leave it out, and let a loop of the shell or a service of the host start it again")
+        .into()),
+    }
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn origin(engine: &Engine, image: &str, options: &Options) -> Result<Origin> {
@@ -158,6 +206,10 @@ fn spec(
         .devices(limits::devices(&options.isolation)?)
         .sysctl(limits::sysctls(&options.isolation, network)?)
         .build()?;
+    // Which process has the namespaces of another container is known when this one starts.
+    let shared =
+        |kind| kind == LinuxNamespaceType::Network && network.mode.starts_with("container:");
+    own_sysctls(&linux, |kind| is_own(&linux, kind) && !shared(kind))?;
     if options.isolation.privileged {
         linux.set_masked_paths(None);
         linux.set_readonly_paths(None);
@@ -169,6 +221,7 @@ fn spec(
         linux.set_readonly_paths(paths(rootfs::default_readonly()));
     }
     let root = origin.rootfs.clone().unwrap_or_else(|| PathBuf::from("rootfs"));
+    let own_hostname = options.isolation.uts.as_deref() != Some("host");
     let mut spec = SpecBuilder::default()
         .version("1.0.2")
         .root(RootBuilder::default().path(root).readonly(options.read_only).build()?)
@@ -176,10 +229,9 @@ fn spec(
         .mounts(mounts::mounts(engine, id, network, requested, options)?)
         .linux(linux)
         .build()?;
-    if options.isolation.uts.as_deref() != Some("host") {
-        spec.set_hostname(Some(hostname.to_owned()));
-        spec.set_domainname(options.domainname.clone());
-    }
+    // Set in any case: the builder has a default of its own, `youki`.
+    spec.set_hostname(own_hostname.then(|| hostname.to_owned()));
+    spec.set_domainname(options.domainname.clone().filter(|_| own_hostname));
     Ok(spec)
 }
 
@@ -216,5 +268,8 @@ fn write_cidfile(file: &Path, id: &str) -> Result<()> {
         Failure::new(format!("create id file `{}`: {error}", file.display()))
             .hint("--cidfile wants a file that does not exist yet")
     })?;
-    created.write_all(id.as_bytes()).with_context(|| format!("write `{}`", file.display()))
+    created.write_all(id.as_bytes()).with_context(|| {
+        std::fs::remove_file(file).ok();
+        format!("write `{}`", file.display())
+    })
 }

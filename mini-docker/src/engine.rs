@@ -12,6 +12,8 @@ use crate::failure::Failure;
 /// The two state roots and the stores in them.
 ///
 /// ```text
+/// <root>/id                   sixteen hex digits: the name of its cgroups
+/// <root>/boot                 boot id and run root of the last use
 /// <root>/images/              an OCI image layout            (chapter 08)
 /// <root>/layers/              unpacked layers by diff ID     (chapter 04)
 /// <root>/volumes/             named volumes                  (chapter 06)
@@ -27,6 +29,8 @@ pub struct Engine {
     pub root: PathBuf,
     /// State that does not, `/run/mini-docker` by default.
     pub run_root: PathBuf,
+    /// Sixteen hex digits that no other engine has: two may have the same paths, in different mount namespaces.
+    pub id: String,
 }
 
 /// Default of `--root`.
@@ -40,17 +44,13 @@ impl Engine {
     /// # Errors
     /// If the user is not root, or the folders cannot be made.
     pub fn open(root: &Path, run_root: &Path) -> Result<Self> {
-        if !nix::unistd::geteuid().is_root() {
-            return Err(Failure::new(
-                "mini-docker needs root: it makes namespaces, mounts and cgroups",
-            )
-            .hint("run it with sudo")
-            .into());
-        }
-        let engine = Self { root: absolute(root)?, run_root: absolute(run_root)? };
-        for folder in [&engine.root, &engine.run_root] {
+        require_root()?;
+        let (root, run_root) = (absolute(root)?, absolute(run_root)?);
+        for folder in [&root, &run_root] {
             make_private(folder)?;
         }
+        let id = identity(&root)?;
+        let engine = Self { root, run_root, id };
         for folder in ["containers", "names"] {
             make_private(&engine.root.join(folder))?;
         }
@@ -90,19 +90,51 @@ impl Engine {
         Ok(network::Store::open(&self.root.join("networks"), &self.run_root.join("networks"))?)
     }
 
-    /// The parent of all cgroups of this engine. Two state roots on one machine never share one, so that cleaning up
-    /// in one does not end containers of the other.
+    /// The parent of all cgroups of this engine. No two engines on one machine share one, so that cleaning up in one
+    /// does not end containers of the other.
     pub fn cgroup_parent(&self) -> String {
-        if self.root == Path::new(DEFAULT_ROOT) {
-            return "mini-docker".to_owned();
-        }
-        let name = self.root.as_os_str().as_encoded_bytes();
-        // FNV-1a: short, stable, and collisions only cost a shared parent folder.
-        let hash = name.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        format!("mini-docker-{hash:016x}")
+        format!("mini-docker-{}", self.id)
     }
+}
+
+/// Says plainly that nothing works without root.
+///
+/// # Errors
+/// If the user is not root.
+pub fn require_root() -> Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Failure::new("mini-docker needs root: it makes namespaces, mounts and cgroups")
+        .hint("run it with sudo")
+        .into())
+}
+
+/// The engine's id, made at the first use.
+fn identity(root: &Path) -> Result<String> {
+    let path = root.join("id");
+    for _ in 0..2 {
+        match fs::read_to_string(&path) {
+            Ok(id) if id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                return Ok(id);
+            }
+            Ok(_) => anyhow::bail!("`{}` is damaged: it must hold 16 hex digits", path.display()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("read `{}`", path.display())),
+        }
+        // It appears with its content, and only once: of two commands the second takes the first one's.
+        let id = crate::names::new_id()?;
+        let aside = root.join(format!("id.{}", &id[..16]));
+        let made = fs::write(&aside, &id[..16]).and_then(|()| fs::hard_link(&aside, &path));
+        fs::remove_file(&aside).ok();
+        match made {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error).with_context(|| format!("write `{}`", path.display()));
+            }
+            _ => {}
+        }
+    }
+    anyhow::bail!("`{}` keeps disappearing", path.display())
 }
 
 /// Makes a folder that only root may enter: layers hold set-user-id programs of strangers.

@@ -1,8 +1,7 @@
 //! `run --explain`: the story of a start, as it happened.
 //!
 //! Every chapter sends an event for each kernel step (`syscalls::trace`). Parent and child write them as lines of JSON
-//! into one anonymous file: the child has it by inheritance, and the kernel keeps their lines apart because both share
-//! one file position. When the container has ended, the lines are sorted into the numbered steps of the story.
+//! into one anonymous file, which the child has by inheritance; they append, so that the kernel keeps their lines apart. When the container has ended, the lines are sorted into the numbered steps of the story.
 
 use std::fmt::{self, Write as _};
 use std::fs::File;
@@ -12,6 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 use tracing::field::{Field, Visit};
@@ -114,6 +114,8 @@ pub struct Line {
 /// If the anonymous file cannot be made.
 pub fn listen() -> Result<()> {
     let file = memfd_create("explain", MFdFlags::MFD_CLOEXEC).context("make an anonymous file")?;
+    // The kernel does not lock the position of an anonymous file: only appending keeps the lines apart.
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND)).context("append to an anonymous file")?;
     let parent = nix::unistd::getpid().as_raw();
     STORY.set(Story { parent, file: file.into(), began: Instant::now() }).ok();
     let subscriber = tracing_subscriber::registry().with(Recorder);
@@ -201,7 +203,7 @@ pub fn lines() -> Result<Vec<Line>> {
 /// If there is no story.
 pub fn tell() -> Result<()> {
     let lines = lines()?;
-    eprint!("{}", render(&lines));
+    crate::failure::ask(&render(&lines));
     Ok(())
 }
 

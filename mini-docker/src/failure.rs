@@ -1,6 +1,7 @@
 //! What a user reads when something fails: one line, a hint, and Docker's exit code.
 
 use std::fmt;
+use std::io::Write;
 
 use nix::errno::Errno;
 use syscalls::KernelError;
@@ -57,14 +58,29 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// Writes a line on standard error. If that is closed or full there is nobody to tell, and what is left to do is done
+/// all the same: `eprintln!` would panic.
+pub fn tell(text: &str) {
+    ask(&format!("{text}\n"));
+}
+
+/// As [`tell`], without an end of the line: a question.
+pub fn ask(text: &str) {
+    std::io::stderr().write_all(text.as_bytes()).ok();
+}
+
 /// Prints an error as `mini-docker: MESSAGE` and `hint: ...`, and returns its exit code.
 pub fn report(error: &anyhow::Error, usual_code: u8) -> u8 {
     let failure = explain(error);
-    eprintln!("mini-docker: {}", failure.message);
-    for line in failure.hint.iter().flat_map(|hint| hint.lines()) {
-        eprintln!("hint: {line}");
-    }
+    let hints = failure.hint.iter().flat_map(|hint| hint.lines());
+    let hints: String = hints.map(|line| format!("\nhint: {line}")).collect();
+    tell(&format!("mini-docker: {}{hints}", failure.message));
     failure.code.unwrap_or(usual_code)
+}
+
+/// Says what went wrong beside what was asked for, which goes on.
+pub fn warn(error: &anyhow::Error) {
+    tell(&format!("mini-docker: warning: {}", explain(error).message));
 }
 
 /// Turns an error and what it knows into one line, a hint and an exit code.
@@ -139,11 +155,10 @@ fn split_hint(message: &str) -> (String, Option<String>) {
 
 /// 126 and 127 for a command that could not be executed, as a shell and Docker have it.
 fn exec_code(error: &KernelError) -> Option<u8> {
-    match (error.step.as_ref(), error.errno) {
-        ("exec", Errno::ENOENT) => Some(code::NOT_FOUND),
-        ("exec", _) => Some(code::NOT_EXECUTABLE),
-        _ => None,
-    }
+    (error.step == "exec").then(|| match namespaces::exec::exit_code(error.errno) {
+        127 => code::NOT_FOUND,
+        _ => code::NOT_EXECUTABLE,
+    })
 }
 
 /// Hints that the chapters' own errors carry.
@@ -160,6 +175,41 @@ fn hint_of_chapter(cause: &(dyn std::error::Error + 'static)) -> Option<String> 
     cause.downcast_ref::<network::Error>().and_then(network::Error::hint)
 }
 
+/// How the steps begin for which the kernel asks for a privilege, in the chapters' words.
+const PRIVILEGED: [&str; 31] = [
+    "attach",
+    "become group",
+    "become user",
+    "bind",
+    "change root",
+    "clear",
+    "clone3",
+    "copy mount",
+    "copy the mount",
+    "create device",
+    "create namespace",
+    "create process",
+    "detach",
+    "drop",
+    "enter",
+    "fork",
+    "join",
+    "keep capabilities",
+    "load",
+    "make mount",
+    "make read-only",
+    "mask",
+    "pivot root",
+    "raise",
+    "set capabilities",
+    "set domain name",
+    "set groups",
+    "set hostname",
+    "set mount",
+    "set propagation",
+    "stack layers",
+];
+
 fn hint_for(error: &KernelError) -> Option<&'static str> {
     match (error.step.as_ref(), error.errno) {
         ("exec", Errno::ENOENT) if error.detail.contains("is there, but") => {
@@ -168,7 +218,9 @@ fn hint_for(error: &KernelError) -> Option<&'static str> {
         ("exec", Errno::ENOENT) if !error.object.contains('/') => Some(
             "is the command installed in the image? its PATH is searched; a full path may help",
         ),
-        ("exec", Errno::ENOENT) => Some("the path is looked up inside the image, not on the host"),
+        ("exec", Errno::ENOENT | Errno::ENOTDIR) => {
+            Some("the path is looked up inside the image, not on the host")
+        }
         ("exec", Errno::EACCES | Errno::EISDIR) => {
             Some("name a program, with execute permission (chmod +x), not a folder")
         }
@@ -177,6 +229,10 @@ fn hint_for(error: &KernelError) -> Option<&'static str> {
         }
         ("clone3", Errno::ENOSPC) => {
             Some("no more namespaces: see /proc/sys/user/max_*_namespaces")
+        }
+        // For a file, EPERM means that it is immutable (chattr(1)).
+        (step, Errno::EPERM) if PRIVILEGED.iter().any(|verb| step.starts_with(verb)) => {
+            Some("is mini-docker itself confined (a container, seccomp, AppArmor)?")
         }
         (_, errno) => hint_for_errno(errno),
     }
@@ -187,7 +243,6 @@ fn hint_for_errno(errno: Errno) -> Option<&'static str> {
         Errno::ENOSPC => Some("the disk is full: free space, or use another --root"),
         Errno::EDQUOT => Some("a disk quota is used up: free space, or use another --root"),
         Errno::EMFILE | Errno::ENFILE => Some("too many open files: see ulimit -n"),
-        Errno::EPERM => Some("is mini-docker itself confined (a container, seccomp, AppArmor)?"),
         Errno::ENOSYS | Errno::ENODEV => {
             Some("this kernel lacks the feature: see `mini-docker info`")
         }
@@ -196,5 +251,41 @@ fn hint_for_errno(errno: Errno) -> Option<&'static str> {
             Some("too many processes: see ulimit -u and the pids limit of this session")
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(step: &'static str, errno: Errno) -> Failure {
+        explain(&KernelError::new(step, "/x/y", errno).into())
+    }
+
+    #[test]
+    fn a_failed_exec_has_the_code_of_a_shell() {
+        for (errno, code) in [
+            (Errno::ENOENT, Some(127)),
+            (Errno::ENOTDIR, Some(127)),
+            (Errno::EACCES, Some(126)),
+            (Errno::ENOEXEC, Some(126)),
+        ] {
+            assert_eq!(explained("exec", errno).code, code, "{errno}");
+        }
+        assert_eq!(explained("open file", Errno::ENOENT).code, None);
+    }
+
+    #[test]
+    fn confinement_is_suspected_only_where_a_privilege_is_needed() {
+        for step in ["attach mount", "create process in namespaces", "join namespace", "clone3"] {
+            let hint = explained(step, Errno::EPERM).hint.unwrap_or_default();
+            assert!(hint.contains("confined"), "{step}: {hint}");
+        }
+        // An immutable file.
+        for step in ["open file", "write file", "remove directory", "rename file", "set mode"] {
+            assert_eq!(explained(step, Errno::EPERM).hint, None, "{step}");
+        }
+        let io = std::io::Error::from_raw_os_error(Errno::EPERM as i32);
+        assert_eq!(explain(&io.into()).hint, None);
     }
 }

@@ -131,7 +131,12 @@ pub fn remove(engine: &Engine, name: &str, force: bool) -> Result<Removed> {
 /// If a layer cannot be removed.
 pub fn sweep_layers(engine: &Engine) -> Result<u64> {
     let mut needed = engine.images()?.diff_ids()?;
-    for record in Containers::new(engine).list()? {
+    let (records, damaged) = Containers::new(engine).scan()?;
+    if !damaged.is_empty() {
+        // Nobody knows which layers they use.
+        return Ok(0);
+    }
+    for record in records {
         needed.extend(record.layers);
     }
     let layers = engine.layers()?;

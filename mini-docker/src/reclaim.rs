@@ -6,10 +6,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use cgroups::{Cgroup, Hierarchies};
-use jiff::Timestamp;
 
 use crate::create::{remove_anonymous, remove_orphans};
 use crate::engine::Engine;
+use crate::failure::{Failure, code};
 use crate::record::{Containers, Held, Status, remove_tree};
 
 /// Looks for containers without a supervisor and takes their processes, links, rules, cgroups and folders away. A
@@ -22,14 +22,16 @@ pub fn reclaim(engine: &Engine) -> Result<()> {
     let entries = fs::read_dir(&folder).with_context(|| format!("read `{}`", folder.display()))?;
     let containers = Containers::new(engine);
     let mut found = false;
+    let mut result = Ok(());
     for entry in entries.flatten() {
         let id = entry.file_name().to_string_lossy().into_owned();
         if containers.is_held(&id) {
             continue;
         }
         if let Some(held) = containers.seize(&id)? {
-            reclaim_one(engine, &containers, &id, held)
-                .with_context(|| format!("take away what is left of container {id}"))?;
+            let reclaimed = reclaim_one(engine, &containers, &id, held)
+                .with_context(|| format!("take away what is left of container {id}"));
+            result = result.and(reclaimed);
             found = true;
         }
     }
@@ -40,26 +42,23 @@ pub fn reclaim(engine: &Engine) -> Result<()> {
             engine.networks()?.reclaim(&is_alive)?;
         }
     }
-    after_boot(engine, &containers)
+    result.and(after_boot(engine, &containers))
 }
 
 /// One container whose supervisor is gone and whose lock is ours.
 fn reclaim_one(engine: &Engine, containers: &Containers<'_>, id: &str, held: Held) -> Result<()> {
     let hierarchies = Hierarchies::detect()?;
+    let mut oom = false;
     // Its processes end with the cgroup; their namespaces, mounts and links end with them.
     if let Ok(cgroup) = Cgroup::open(&hierarchies, &format!("{}/{id}", engine.cgroup_parent())) {
-        let oom = cgroup.oom_kills().is_ok_and(|kills| kills > 0);
+        oom = cgroup.oom_kills().is_ok_and(|kills| kills > 0);
         cgroup.kill()?;
         cgroup.remove()?;
-        tracing::debug!(id, oom, "killed what was left");
     }
     match containers.load(id) {
         Ok(mut record) if !record.auto_remove => {
             if let Status::Running { .. } = record.status {
-                record.status =
-                    Status::Exited { code: 137, oom: false, finished: Timestamp::now() };
-                record.network.address = None;
-                record.network.ports.clear();
+                record.end(137, oom);
                 containers.save(&record, None, true)?;
             }
             remove_tree(&held.run_dir)
@@ -68,7 +67,12 @@ fn reclaim_one(engine: &Engine, containers: &Containers<'_>, id: &str, held: Hel
             remove_anonymous(engine, &record.mounts, &record.id);
             containers.remove(id, &record.name, held)
         }
-        // No record yet, or a torn one: it was being created.
+        // Not ours to judge: written by another version, or damaged. Its data stays.
+        Err(error) if containers.has_record(id) => {
+            remove_tree(&held.run_dir)?;
+            Err(error)
+        }
+        // No record: it was being created, or being removed.
         Err(_) => {
             remove_orphans(engine, id)?;
             let name = name_of(&engine.root.join("names"), id).unwrap_or_default();
@@ -86,23 +90,52 @@ fn name_of(names: &Path, id: &str) -> Option<String> {
 
 /// Once after a boot, when the run root is new: containers that were running are not, and what was being created is
 /// garbage.
+///
+/// An empty run root alone proves nothing: with the same boot id somebody has cleaned it, or uses another one, and the
+/// containers run on.
 fn after_boot(engine: &Engine, containers: &Containers<'_>) -> Result<()> {
     let marker = engine.run_root.join("looked-after-boot");
     if marker.exists() {
         return Ok(());
     }
+    let boot_id =
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").context("read the boot id")?;
+    let now = format!("{}\n{}\n", boot_id.trim(), engine.run_root.display());
+    let note = engine.root.join("boot");
+    let last = fs::read_to_string(&note).unwrap_or_default();
+    if last.lines().next() == now.lines().next() {
+        if last != now && !containers.list()?.is_empty() {
+            let other = last.lines().nth(1).unwrap_or_default();
+            return Err(Failure::new(format!(
+                "the containers of {} are kept with the run root {other}, not {}",
+                engine.root.display(),
+                engine.run_root.display()
+            ))
+            .hint(format!("use --run-root {other}, or another --root"))
+            .code(code::RUNTIME)
+            .into());
+        }
+    } else {
+        after_reboot(engine, containers)?;
+    }
+    for (path, text) in [(&note, now.as_str()), (&marker, "")] {
+        fs::write(path, text).with_context(|| format!("write `{}`", path.display()))?;
+    }
+    Ok(())
+}
+
+fn after_reboot(engine: &Engine, containers: &Containers<'_>) -> Result<()> {
     let folder = engine.root.join("containers");
-    for entry in
-        fs::read_dir(&folder).with_context(|| format!("read `{}`", folder.display()))?.flatten()
-    {
+    let entries = fs::read_dir(&folder).with_context(|| format!("read `{}`", folder.display()))?;
+    for entry in entries.flatten() {
         let id = entry.file_name().to_string_lossy().into_owned();
         let needs_work = match containers.load(&id) {
             Ok(record) => record.auto_remove || matches!(record.status, Status::Running { .. }),
-            Err(_) => true,
+            Err(_) => !containers.has_record(&id),
         };
         if needs_work && let Some(held) = containers.hold(&id)? {
             reclaim_one(engine, containers, &id, held)?;
         }
     }
-    fs::write(&marker, "").with_context(|| format!("write `{}`", marker.display()))
+    Ok(())
 }

@@ -28,39 +28,68 @@ pub struct Record {
     /// Unique name.
     pub name: String,
     /// The image as the user named it; none for `--rootfs`.
+    #[serde(default)]
     pub image: Option<String>,
     /// Digest of the image's config, `sha256:...`.
+    #[serde(default)]
     pub image_id: Option<String>,
     /// Unpacked layers by diff ID, lowest first. Empty for `--rootfs`.
+    #[serde(default)]
     pub layers: Vec<String>,
     /// Command and arguments, as `ps` shows them.
+    #[serde(default)]
     pub command: Vec<String>,
     /// When it was created.
     pub created: Timestamp,
     /// `--rm`: the container goes when its process ends.
+    #[serde(default)]
     pub auto_remove: bool,
     /// `-t`.
+    #[serde(default)]
     pub terminal: bool,
     /// `-i`.
+    #[serde(default)]
     pub interactive: bool,
     /// `--init`.
+    #[serde(default)]
     pub init: bool,
     /// The user as given, to be looked up in the image's own files: empty means root.
+    #[serde(default)]
     pub user: String,
     /// `--group-add`.
+    #[serde(default)]
     pub group_add: Vec<String>,
     /// The signal that `stop` sends, `SIGTERM` by default.
+    #[serde(default)]
     pub stop_signal: String,
     /// Whose processes it sees: `private`, `host` or `container:<id>`.
+    #[serde(default)]
     pub pid_mode: String,
     /// How the container is connected.
+    #[serde(default)]
     pub network: NetworkRequest,
     /// `-v`, `--mount`, `--tmpfs` and the image's VOLUMEs.
+    #[serde(default)]
     pub mounts: Vec<MountRecord>,
     /// `-l`.
+    #[serde(default)]
     pub labels: BTreeMap<String, String>,
     /// What has become of it.
     pub status: Status,
+}
+
+impl Record {
+    /// Remembers that the process has ended, and that nothing of its network is left.
+    pub fn end(&mut self, code: i32, oom: bool) {
+        self.status = Status::Exited { code, oom, finished: Timestamp::now() };
+        self.forget_network();
+    }
+
+    /// Forgets addresses and ports of a run that is over.
+    pub fn forget_network(&mut self) {
+        self.network.address = None;
+        self.network.ports.clear();
+    }
 }
 
 /// What the user asked of the network.
@@ -107,6 +136,18 @@ pub struct MountRecord {
     pub anonymous: bool,
     /// Filled from the image at its first use.
     pub copy: bool,
+    /// `volume-nocopy`: not filled from the image, whoever mounts it.
+    #[serde(default)]
+    pub nocopy: bool,
+    /// `volume-subpath`: the folder in the volume that is mounted instead of the whole.
+    #[serde(default)]
+    pub subpath: Option<PathBuf>,
+    /// `bind-propagation`, as the flag spells it: `rslave`.
+    #[serde(default)]
+    pub propagation: Option<String>,
+    /// `bind-recursive`, if it is not the default: `disabled` or `writable`.
+    #[serde(default)]
+    pub recursive: Option<String>,
 }
 
 /// What has become of a container.
@@ -229,23 +270,21 @@ impl<'engine> Containers<'engine> {
     /// If the folder cannot be made or locked.
     pub fn hold(&self, id: &str) -> Result<Option<Held>> {
         let run_dir = self.run_dir(id);
-        // Nobody reclaims between mkdir and flock: a reclaimer takes this lock for itself.
-        let gate = self.gate()?;
-        gate.lock_shared().context("lock the container folder")?;
-        make_dir(&run_dir)?;
-        let lock = File::open(&run_dir).with_context(|| format!("open `{}`", run_dir.display()))?;
-        self.lock(id, run_dir, lock)
-    }
-
-    /// Locks an open folder of the run root, unless its owner has just removed it.
-    fn lock(&self, id: &str, run_dir: PathBuf, folder: File) -> Result<Option<Held>> {
-        match folder.try_lock() {
-            Err(fs::TryLockError::WouldBlock) => return Ok(None),
-            other => other.with_context(|| format!("lock `{}`", run_dir.display()))?,
+        // Its last owner may be removing the folder: then it is made again.
+        for _ in 0..100 {
+            // Nobody looks or reclaims between mkdir and flock: both take this lock for themselves.
+            let gate = self.gate()?;
+            gate.lock_shared().context("lock the container folder")?;
+            make_dir(&run_dir)?;
+            match lock(&run_dir)? {
+                Lock::Ours(lock) => {
+                    return Ok(Some(Held { dir: self.dir(id), run_dir, lock }));
+                }
+                Lock::Others => return Ok(None),
+                Lock::Gone => {}
+            }
         }
-        let ours = folder.metadata().context("look at a locked folder")?;
-        let same = fs::metadata(&run_dir).is_ok_and(|now| now.ino() == ours.ino());
-        Ok(same.then(|| Held { dir: self.dir(id), run_dir, lock: folder }))
+        anyhow::bail!("lock `{}`: it keeps disappearing", run_dir.display())
     }
 
     /// Takes the lock of a folder that a dead supervisor left. None if it is gone or another process was faster.
@@ -256,9 +295,9 @@ impl<'engine> Containers<'engine> {
         let run_dir = self.run_dir(id);
         let gate = self.gate()?;
         gate.lock().context("lock the container folder")?;
-        match File::open(&run_dir) {
-            Ok(folder) => self.lock(id, run_dir, folder),
-            Err(_) => Ok(None),
+        match lock(&run_dir)? {
+            Lock::Ours(lock) => Ok(Some(Held { dir: self.dir(id), run_dir, lock })),
+            Lock::Others | Lock::Gone => Ok(None),
         }
     }
 
@@ -271,7 +310,12 @@ impl<'engine> Containers<'engine> {
     /// Whether some process supervises the container.
     pub fn is_held(&self, id: &str) -> bool {
         let Ok(folder) = File::open(self.run_dir(id)) else { return false };
-        matches!(folder.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
+        // To look is to lock for a moment; whoever wants to hold the container meanwhile waits at the gate.
+        let gate = self.gate().ok().filter(|gate| gate.lock().is_ok());
+        let held = matches!(folder.try_lock_shared(), Err(fs::TryLockError::WouldBlock));
+        drop(folder);
+        drop(gate);
+        held
     }
 
     /// Takes a name for a container: the file is created only if it does not exist.
@@ -358,19 +402,38 @@ impl<'engine> Containers<'engine> {
         read_json(&self.dir(id).join("config.json"))
     }
 
-    /// All containers, newest first. What has no record yet or any more is left out.
+    /// All containers, newest first. What has no record yet or any more is left out, and so is what cannot be read.
     ///
     /// # Errors
     /// If the folder cannot be read.
     pub fn list(&self) -> Result<Vec<Record>> {
+        Ok(self.scan()?.0)
+    }
+
+    /// All containers, newest first, and the ids of those whose record cannot be read.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn scan(&self) -> Result<(Vec<Record>, Vec<String>)> {
         let folder = self.engine.root.join("containers");
-        let mut records: Vec<Record> = fs::read_dir(&folder)
-            .with_context(|| format!("read `{}`", folder.display()))?
-            .flatten()
-            .filter_map(|entry| self.load(&entry.file_name().to_string_lossy()).ok())
-            .collect();
-        records.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
-        Ok(records)
+        let entries =
+            fs::read_dir(&folder).with_context(|| format!("read `{}`", folder.display()))?;
+        let (mut records, mut damaged) = (Vec::new(), Vec::new());
+        for entry in entries.flatten() {
+            let id = entry.file_name().to_string_lossy().into_owned();
+            match self.load(&id) {
+                Ok(record) => records.push(record),
+                Err(_) if self.has_record(&id) => damaged.push(id),
+                Err(_) => {}
+            }
+        }
+        records.sort_by(|a: &Record, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        Ok((records, damaged))
+    }
+
+    /// Whether the container was created to the end and is not being removed: it has a record, readable or not.
+    pub(crate) fn has_record(&self, id: &str) -> bool {
+        self.dir(id).join("record.json").exists()
     }
 
     /// The container with that name, id, or unique beginning of an id.
@@ -403,14 +466,38 @@ impl<'engine> Containers<'engine> {
     /// The first thing that could not be removed; the rest is still tried.
     pub fn remove(&self, id: &str, name: &str, held: Held) -> Result<()> {
         let name_file = self.name_file(name);
-        // Files first, then the name, then the folder whose lock says that we do this.
-        let mut result = remove_tree(&held.dir);
+        // Without a record it is no container any more: whoever finds the rest after a crash takes it away.
+        remove_file(&held.dir.join("record.json"))?;
         if !name.is_empty() && fs::read_to_string(&name_file).is_ok_and(|owner| owner == id) {
-            result = result.and(remove_file(&name_file));
+            remove_file(&name_file)?;
         }
-        result = result.and(remove_file(&self.name_file(&format!(".{id}"))));
-        result.and(remove_tree(&held.run_dir))
+        remove_file(&self.name_file(&format!(".{id}")))?;
+        // The folder whose lock says that we do this goes last, and only if there is nothing left to find.
+        remove_tree(&held.dir)?;
+        remove_tree(&held.run_dir)
     }
+}
+
+/// What came of an attempt to lock a folder of the run root.
+enum Lock {
+    Ours(File),
+    Others,
+    /// Its owner has removed it.
+    Gone,
+}
+
+fn lock(run_dir: &Path) -> Result<Lock> {
+    let folder = match File::open(run_dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Lock::Gone),
+        other => other.with_context(|| format!("open `{}`", run_dir.display()))?,
+    };
+    match folder.try_lock() {
+        Err(fs::TryLockError::WouldBlock) => return Ok(Lock::Others),
+        other => other.with_context(|| format!("lock `{}`", run_dir.display()))?,
+    }
+    let ours = folder.metadata().context("look at a locked folder")?;
+    let same = fs::metadata(run_dir).is_ok_and(|now| now.ino() == ours.ino());
+    Ok(if same { Lock::Ours(folder) } else { Lock::Gone })
 }
 
 fn remove_file(path: &Path) -> Result<()> {

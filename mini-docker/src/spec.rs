@@ -1,6 +1,9 @@
 //! From the OCI runtime spec to what each chapter takes. Nothing here knows flags or images.
 
+mod sysctl;
+
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +15,7 @@ use oci_spec::runtime::{
 use rootfs::{Attr, Propagation};
 
 use crate::failure::Failure;
+pub(crate) use sysctl::{is_own, own_sysctls};
 
 /// The namespaces to create and to join (chapter 01).
 ///
@@ -38,7 +42,7 @@ pub fn namespaces(spec: &Spec) -> Result<namespaces::Plan> {
         match namespace.path() {
             None => plan.create.push(kind),
             Some(path) => {
-                let file = std::fs::File::open(path)
+                let file = File::open(path)
                     .with_context(|| format!("open namespace `{}`", path.display()))?;
                 plan.join.push((kind, OwnedFd::from(file)));
             }
@@ -156,6 +160,7 @@ pub fn files(spec: &Spec, terminal: Option<syscalls::tty::Size>) -> Result<Files
     let mut sysctls: Vec<(String, String)> =
         sysctls.map(|(name, value)| (name.clone(), value.clone())).collect();
     sysctls.sort();
+    own_sysctls(linux, |kind| is_own(linux, kind))?;
     let own_users = linux
         .namespaces()
         .iter()
@@ -175,6 +180,10 @@ pub fn files(spec: &Spec, terminal: Option<syscalls::tty::Size>) -> Result<Files
     };
     Ok(Files { plan, cgroup })
 }
+
+/// Option of a bind mount, besides those of the OCI spec: a folder below the source to mount instead of it. Links in
+/// it are followed inside the source and never lead out.
+pub(crate) const SUBPATH_OPTION: &str = "subpath";
 
 /// The options of a mount, told apart: attributes of the mount, and data for the filesystem.
 struct MountOptions {
@@ -260,7 +269,7 @@ fn one_mount(mount: &Mount) -> Result<rootfs::Mount> {
         });
     }
     let source = mount.source().clone().unwrap_or_default();
-    let (place, is_file) = open_source(&source)?;
+    let place = open_source(&source)?;
     let mut wanted = volumes::Spec::new(volumes::Kind::Bind, &target);
     wanted.read_only = options.attr.contains(Attr::RDONLY);
     wanted.read_only_recursive = options.read_only_recursive;
@@ -268,7 +277,10 @@ fn one_mount(mount: &Mount) -> Result<rootfs::Mount> {
     wanted.recursive = options.recursive;
     wanted.propagation = options.propagation;
     wanted.propagation_recursive = options.propagation_recursive;
+    let subpath = options.data.into_iter().find(|(key, _)| key == SUBPATH_OPTION);
+    wanted.subpath = subpath.and_then(|(_, path)| path).map(PathBuf::from);
     let detached = volumes::detached(place.as_fd(), &wanted)?;
+    let is_file = !File::from(detached.try_clone()?).metadata()?.is_dir();
     Ok(rootfs::Mount {
         target,
         source: rootfs::Source::Detached(detached),
@@ -280,17 +292,15 @@ fn one_mount(mount: &Mount) -> Result<rootfs::Mount> {
     })
 }
 
-fn open_source(source: &Path) -> Result<(OwnedFd, bool)> {
+fn open_source(source: &Path) -> Result<OwnedFd> {
     use std::os::unix::fs::OpenOptionsExt;
-    let file =
-        std::fs::File::options().read(true).custom_flags(nix::libc::O_PATH).open(source).map_err(
-            |error| {
-                Failure::new(format!("open mount source `{}`: {error}", source.display()))
-                    .hint("the source of a bind mount is a path on this host")
-            },
-        )?;
-    let is_file = !file.metadata()?.is_dir();
-    Ok((file.into(), is_file))
+    let file = File::options().read(true).custom_flags(nix::libc::O_PATH).open(source).map_err(
+        |error| {
+            Failure::new(format!("open mount source `{}`: {error}", source.display()))
+                .hint("the source of a bind mount is a path on this host")
+        },
+    )?;
+    Ok(file.into())
 }
 
 /// What the process may do (chapter 07).

@@ -1,182 +1,26 @@
-//! The user's side of a container: signals, terminal, pipes.
+//! The user's side of a container: signals, terminal, pipes. One loop over `poll(2)` does all of it.
 //!
-//! One loop over `poll(2)` does all of it. Without `-t`, a container whose output goes to a pipe or a file writes to it
-//! directly; only a terminal of the user's is put behind a pipe, so that a program inside does not take it for its own.
+//! With `-t` the container has a terminal of its own, and the loop carries between it and the user's. Without, the
+//! container writes to the user's pipes directly, and what is no pipe is carried ([`Streams`]).
+
+mod signals;
+mod streams;
 
 use std::fs::File;
-use std::io::{ErrorKind, IsTerminal, Read, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result};
-use namespaces::Init;
+use namespaces::{Exit, Init};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
 use nix::sys::termios::{self, SetArg, Termios};
 use syscalls::tty::{self, Size};
 
-use crate::failure::Failure;
-
-/// Reads a signal by name or number: `SIGTERM`, `term`, `15`.
-///
-/// # Errors
-/// A failure with a hint for anything else.
-pub fn parse_signal(text: &str) -> Result<i32> {
-    let upper = text.to_ascii_uppercase();
-    let name = if upper.starts_with("SIG") { upper.clone() } else { format!("SIG{upper}") };
-    // The real-time signals have no names in the kernel; bash and Docker count from both ends (signal(7)).
-    let real_time = name
-        .strip_prefix("SIGRTMIN+")
-        .map(|plus| (34, plus))
-        .or_else(|| name.strip_prefix("SIGRTMAX-").map(|minus| (-64, minus)));
-    let number = match (name.parse::<Signal>(), text.parse::<i32>(), real_time) {
-        (Ok(signal), _, _) => Some(signal as i32),
-        (_, Ok(number), _) => Some(number),
-        (_, _, Some((base, offset))) => {
-            offset.parse::<i32>().ok().map(|offset| (base + offset).abs())
-        }
-        _ => None,
-    };
-    number.filter(|number| (1..=64).contains(number)).ok_or_else(|| {
-        Failure::new(format!("unknown signal `{text}`"))
-            .hint("a name as in kill -l (TERM, SIGHUP, RTMIN+3) or a number from 1 to 64")
-            .into()
-    })
-}
-
-/// Blocks the signals that are passed on and receives them from a descriptor instead. Blocked before the container is
-/// made, so that none is lost between the start and the loop.
-#[derive(Debug)]
-pub struct Signals {
-    fd: SignalFd,
-    previous: SigSet,
-}
-
-/// Signals that belong to this process alone: faults, job control of the user's shell, and what poll tells anyway.
-const OWN: [Signal; 12] = [
-    Signal::SIGCHLD,
-    Signal::SIGKILL,
-    Signal::SIGSTOP,
-    Signal::SIGTSTP,
-    Signal::SIGTTIN,
-    Signal::SIGTTOU,
-    Signal::SIGSEGV,
-    Signal::SIGBUS,
-    Signal::SIGILL,
-    Signal::SIGFPE,
-    Signal::SIGABRT,
-    Signal::SIGPIPE,
-];
-
-impl Signals {
-    /// Begins to collect.
-    ///
-    /// # Errors
-    /// If the kernel refuses a descriptor.
-    pub fn collect() -> Result<Self> {
-        let mut set = SigSet::all();
-        for own in OWN {
-            set.remove(own);
-        }
-        let mut previous = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut previous))
-            .context("block signals")?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let fd = SignalFd::with_flags(&set, flags).context("open a signal descriptor")?;
-        Ok(Self { fd, previous })
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        // What is pending was meant for a container that has ended.
-        while let Ok(Some(_)) = self.fd.read_signal() {}
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.previous), None).ok();
-    }
-}
-
-/// Where the container's standard streams come from and go to.
-#[derive(Debug)]
-pub struct Streams {
-    /// Given to the container as 0, 1 and 2; none of them with a terminal of its own.
-    pub child: [Option<OwnedFd>; 3],
-    /// Copied by the loop: what the container writes, and where it goes.
-    copies: Vec<Copy>,
-    /// A pipe to the container's standard input, if the user's is a terminal.
-    input: Option<File>,
-}
-
-/// One direction of a copy.
-#[derive(Debug)]
-struct Copy {
-    from: File,
-    to: Target,
-}
-
-#[derive(Debug)]
-enum Target {
-    Stdout,
-    Stderr,
-}
-
-impl Streams {
-    /// Prepares the streams of a container without a terminal. Without `interactive` it reads nothing.
-    ///
-    /// # Errors
-    /// If a pipe cannot be made.
-    pub fn plain(interactive: bool) -> Result<Self> {
-        let mut streams = Self { child: [None, None, None], copies: Vec::new(), input: None };
-        let stdin: OwnedFd = if interactive && std::io::stdin().is_terminal() {
-            let (from, to) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("make a pipe")?;
-            set_nonblocking(to.as_fd())?;
-            streams.input = Some(to.into());
-            from
-        } else if interactive {
-            std::io::stdin().as_fd().try_clone_to_owned().context("copy standard input")?
-        } else {
-            File::open("/dev/null").context("open `/dev/null`")?.into()
-        };
-        streams.child[0] = Some(stdin);
-        let outputs = [
-            (1, std::io::stdout().is_terminal(), Target::Stdout),
-            (2, std::io::stderr().is_terminal(), Target::Stderr),
-        ];
-        for (number, is_terminal, target) in outputs {
-            if is_terminal {
-                let (from, to) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("make a pipe")?;
-                set_nonblocking(from.as_fd())?;
-                streams.child[number] = Some(to);
-                streams.copies.push(Copy { from: from.into(), to: target });
-            } else {
-                let fd = if number == 1 {
-                    std::io::stdout().as_fd().try_clone_to_owned()
-                } else {
-                    std::io::stderr().as_fd().try_clone_to_owned()
-                };
-                streams.child[number] = Some(fd.context("copy a standard stream")?);
-            }
-        }
-        Ok(streams)
-    }
-
-    /// A container with a terminal of its own takes nothing from here.
-    pub fn terminal() -> Self {
-        Self { child: [None, None, None], copies: Vec::new(), input: None }
-    }
-
-    /// Forgets the container's ends, so that the end of its output can be seen.
-    pub fn given(&mut self) {
-        self.child = [None, None, None];
-    }
-}
-
-fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
-    let flags = OFlag::from_bits_truncate(nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFL)?);
-    nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-    Ok(())
-}
+pub use signals::{Signals, parse_signal};
+use streams::{Copy, Target, set_nonblocking, take};
+pub use streams::{PIPEFS, Streams, is_null};
 
 /// Size of the user's terminal, if there is one.
 pub fn size() -> Option<Size> {
@@ -228,20 +72,21 @@ pub fn serve(
     streams: Streams,
     master: Option<OwnedFd>,
     interactive: bool,
-) -> Result<namespaces::Exit> {
-    // Without a terminal on either side the container has our standard input itself.
+) -> Result<Exit> {
+    // Without a terminal, and with a pipe of the user's, the container has our standard input itself.
     let reads = interactive && (master.is_some() || streams.input.is_some());
+    let carries = reads || master.is_some() || !streams.copies.is_empty();
     let mut carrier = Carrier {
         copies: streams.copies,
         input: streams.input,
-        master: master.map(File::from),
+        terminal: master.map(Terminal::new).transpose()?,
         keys: Vec::new(),
         stdin_open: reads,
         ended: None,
+        buffer: vec![0; if carries { MOST_AT_ONCE } else { 0 }],
     };
-    if let Some(master) = &carrier.master {
-        set_nonblocking(master.as_fd())?;
-    }
+    // Those that came during the start.
+    carrier.forward_signals(init, signals);
     loop {
         carrier.turn(init, signals)?;
         if let Some(exit) = carrier.ended
@@ -252,15 +97,62 @@ pub fn serve(
     }
 }
 
+/// As much as a pipe holds, unless somebody has changed that (pipe(7)).
+const MOST_AT_ONCE: usize = 64 << 10;
+
+/// More than the kernel keeps of what was written to a terminal and not yet read (`tty_buffer.c`: 640 KiB).
+const MOST_IN_TERMINAL: usize = 1 << 20;
+
+/// The container's terminal, seen from its master side.
+struct Terminal {
+    master: File,
+    /// The container's side, held open: while nobody had it open (a program that closes its streams), poll would
+    /// report a hang-up without a pause.
+    peer: Result<OwnedFd, Errno>,
+    /// Bytes that may still come. None: no end is known.
+    left: Option<usize>,
+    /// The container lives on if nobody looks at its terminal any more.
+    seen: bool,
+}
+
+impl Terminal {
+    fn new(master: OwnedFd) -> Result<Self> {
+        set_nonblocking(master.as_fd())?;
+        let peer = tty::open_peer(master.as_fd());
+        Ok(Self { master: master.into(), peer, left: None, seen: true })
+    }
+
+    /// Copies what is there; false at the end.
+    fn copy_some(&mut self, buffer: &mut [u8]) -> bool {
+        match take(&self.master, buffer, &mut self.left) {
+            Ok(length) if length > 0 => {
+                self.seen = self.seen && Target::Stdout.write_all(&buffer[..length]).is_ok();
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            // EIO: nobody has the other side open. After the end nobody will.
+            _ if self.left.is_some() => return false,
+            // Before it, somebody has hung up (vhangup(2)), which threw us out too.
+            _ => {
+                self.peer = tty::open_peer(self.master.as_fd());
+                if self.peer.is_err() {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+            }
+        }
+        true
+    }
+}
+
 /// What is carried between the user and the container.
 struct Carrier {
     copies: Vec<Copy>,
     input: Option<File>,
-    master: Option<File>,
-    /// Typed and not yet taken by the container's terminal.
+    terminal: Option<Terminal>,
+    /// Read from the user and not yet taken by the container.
     keys: Vec<u8>,
     stdin_open: bool,
-    ended: Option<namespaces::Exit>,
+    ended: Option<Exit>,
+    buffer: Vec<u8>,
 }
 
 /// What poll has to say of whom.
@@ -276,44 +168,42 @@ enum Source {
 
 impl Carrier {
     fn drained(&self) -> bool {
-        self.copies.is_empty() && self.master.is_none()
+        self.copies.is_empty() && self.terminal.is_none()
     }
 
     /// One turn: wait for something to happen and carry it.
     fn turn(&mut self, init: &mut Init, signals: &Signals) -> Result<()> {
         let stdin = std::io::stdin();
+        let lives = self.ended.is_none();
         let mut sources = Vec::with_capacity(6);
         let mut fds = Vec::with_capacity(6);
-        if self.ended.is_none() {
-            sources.push(Source::Exit);
-            fds.push(PollFd::new(init.pidfd.as_fd(), PollFlags::POLLIN));
+        let mut watch = |source, fd, events| {
+            sources.push(source);
+            fds.push(PollFd::new(fd, events));
+        };
+        // Nobody takes keys and signals after the end.
+        if lives {
+            watch(Source::Exit, init.pidfd.as_fd(), PollFlags::POLLIN);
+            watch(Source::Signals, signals.as_fd(), PollFlags::POLLIN);
         }
-        sources.push(Source::Signals);
-        fds.push(PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN));
         // Keys are read as fast as the container takes them: a large paste waits in the user's terminal.
-        if self.stdin_open && self.keys.is_empty() {
-            sources.push(Source::Stdin);
-            fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+        if lives && self.stdin_open && self.keys.is_empty() {
+            watch(Source::Stdin, stdin.as_fd(), PollFlags::POLLIN);
         }
-        if let Some(master) = &self.master {
-            let mut events = PollFlags::POLLIN;
-            if !self.keys.is_empty() {
-                events |= PollFlags::POLLOUT;
-            }
-            sources.push(Source::Master);
-            fds.push(PollFd::new(master.as_fd(), events));
+        let has_keys = lives && !self.keys.is_empty();
+        if let Some(terminal) = &self.terminal {
+            let keys = if has_keys { PollFlags::POLLOUT } else { PollFlags::empty() };
+            watch(Source::Master, terminal.master.as_fd(), PollFlags::POLLIN | keys);
         }
-        if let Some(input) = self.input.as_ref().filter(|_| !self.keys.is_empty()) {
-            sources.push(Source::Input);
-            fds.push(PollFd::new(input.as_fd(), PollFlags::POLLOUT));
+        if let Some(input) = self.input.as_ref().filter(|_| has_keys) {
+            watch(Source::Input, input.as_fd(), PollFlags::POLLOUT);
         }
         for (index, copy) in self.copies.iter().enumerate() {
-            sources.push(Source::Copy(index));
-            fds.push(PollFd::new(copy.from.as_fd(), PollFlags::POLLIN));
+            watch(Source::Copy(index), copy.from.as_fd(), PollFlags::POLLIN);
         }
         // After the end, what is still in the pipes is there at once; a process that was left with them (a shared pid
         // namespace) must not keep us.
-        let timeout = if self.ended.is_some() { PollTimeout::ZERO } else { PollTimeout::NONE };
+        let timeout = if lives { PollTimeout::NONE } else { PollTimeout::ZERO };
         let ready = match poll(&mut fds, timeout) {
             Err(Errno::EINTR) => return Ok(()),
             other => other.context("wait for the container")?,
@@ -324,21 +214,21 @@ impl Carrier {
             .filter(|(_, events)| !events.is_empty())
             .collect();
         drop(fds);
-        if ready == 0 && self.ended.is_some() {
+        if ready == 0 && !lives {
             self.copies.clear();
-            self.master = None;
+            self.terminal = None;
             return Ok(());
         }
         // Pipes that close shift the others: from the last to the first.
         for (source, events) in happened.into_iter().rev() {
             match source {
-                Source::Exit => self.ended = init.try_wait()?,
+                Source::Exit => self.see_exit(init)?,
                 Source::Signals => self.forward_signals(init, signals),
                 Source::Stdin => self.read_keys(),
-                Source::Master => self.serve_master(events),
+                Source::Master => self.serve_terminal(events),
                 Source::Input => self.feed(),
                 Source::Copy(index) => {
-                    if !copy_some(&mut self.copies[index]) {
+                    if !self.copies[index].some(&mut self.buffer) {
                         self.copies.remove(index);
                     }
                 }
@@ -347,14 +237,25 @@ impl Carrier {
         Ok(())
     }
 
+    /// From now on only what the container has left in its pipes is carried.
+    fn see_exit(&mut self, init: &mut Init) -> Result<()> {
+        self.ended = init.try_wait()?;
+        if self.ended.is_some() {
+            self.copies.iter_mut().for_each(Copy::end);
+            if let Some(terminal) = &mut self.terminal {
+                terminal.left = Some(MOST_IN_TERMINAL);
+            }
+        }
+        Ok(())
+    }
+
     fn forward_signals(&mut self, init: &Init, signals: &Signals) {
-        while let Ok(Some(info)) = signals.fd.read_signal() {
-            let number = info.ssi_signo as i32;
+        while let Some(number) = signals.next() {
             if number == Signal::SIGWINCH as i32
-                && let Some(master) = &self.master
+                && let Some(terminal) = &self.terminal
             {
                 if let Some(size) = size() {
-                    tty::set_size(master.as_fd(), size).ok();
+                    tty::set_size(terminal.master.as_fd(), size).ok();
                 }
                 continue;
             }
@@ -364,20 +265,23 @@ impl Carrier {
     }
 
     fn read_keys(&mut self) {
-        let mut buffer = [0; 4096];
-        match nix::unistd::read(std::io::stdin().as_fd(), &mut buffer) {
+        match nix::unistd::read(std::io::stdin().as_fd(), &mut self.buffer) {
             Ok(0) => {
                 // The end of input: a terminal says it with ctrl-d, a pipe by being closed.
-                if self.master.is_some() {
+                if self.terminal.is_some() {
                     self.keys.push(4);
                 }
-                self.input = None;
-                self.stdin_open = false;
+                self.close_input();
             }
-            Ok(length) => self.keys.extend_from_slice(&buffer[..length]),
+            Ok(length) => self.keys.extend_from_slice(&self.buffer[..length]),
             Err(Errno::EINTR | Errno::EAGAIN) => {}
-            Err(_) => self.stdin_open = false,
+            Err(_) => self.close_input(),
         }
+    }
+
+    fn close_input(&mut self) {
+        self.input = None;
+        self.stdin_open = false;
     }
 
     /// Feeds the container's standard input.
@@ -389,61 +293,26 @@ impl Carrier {
             // The container has closed it.
             Err(_) => {
                 self.keys.clear();
-                self.input = None;
-                self.stdin_open = false;
+                self.close_input();
             }
         }
     }
 
-    fn serve_master(&mut self, events: PollFlags) {
-        let Some(master) = &mut self.master else { return };
+    fn serve_terminal(&mut self, events: PollFlags) {
+        let Some(terminal) = &mut self.terminal else { return };
         if events.contains(PollFlags::POLLOUT) {
-            match master.write(&self.keys) {
+            match terminal.master.write(&self.keys) {
                 Ok(length) => drop(self.keys.drain(..length)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => self.keys.clear(),
             }
         }
-        if events.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
-            let mut buffer = [0; 16384];
-            match master.read(&mut buffer) {
-                Ok(length) if length > 0 => write_all(&mut std::io::stdout(), &buffer[..length]),
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-                // EIO: nobody has the other side open any more.
-                _ => {
-                    if self.ended.is_some() {
-                        self.master = None;
-                    } else {
-                        // Between two programs of the container the terminal may be closed for a moment; its end is
-                        // the end of process 1, which poll tells next.
-                        std::thread::sleep(std::time::Duration::from_millis(1));
-                    }
-                }
-            }
+        if events.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
+            && !terminal.copy_some(&mut self.buffer)
+        {
+            self.terminal = None;
         }
     }
-}
-
-/// Copies what is there; false at the end.
-fn copy_some(copy: &mut Copy) -> bool {
-    let mut buffer = [0; 16384];
-    match copy.from.read(&mut buffer) {
-        Ok(0) => false,
-        Ok(length) => {
-            match copy.to {
-                Target::Stdout => write_all(&mut std::io::stdout(), &buffer[..length]),
-                Target::Stderr => write_all(&mut std::io::stderr(), &buffer[..length]),
-            }
-            true
-        }
-        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
-    }
-}
-
-/// Writes everything; a reader that has gone is no error of ours.
-fn write_all(to: &mut impl Write, bytes: &[u8]) {
-    to.write_all(bytes).and_then(|()| to.flush()).ok();
 }
 
 /// Sends an open file to the process at the other end of a socket (`SCM_RIGHTS`, unix(7)).
@@ -457,26 +326,4 @@ pub fn send_fd(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> Result<(), Errno> 
     let byte = [std::io::IoSlice::new(&[0])];
     sendmsg::<()>(std::os::fd::AsRawFd::as_raw_fd(&socket), &byte, &rights, MsgFlags::empty(), None)
         .map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_signal;
-
-    #[test]
-    fn signals_have_names_and_numbers() {
-        for (text, number) in [
-            ("SIGTERM", 15),
-            ("term", 15),
-            ("9", 9),
-            ("HUP", 1),
-            ("RTMIN+3", 37),
-            ("SIGRTMAX-2", 62),
-        ] {
-            assert_eq!(parse_signal(text).unwrap(), number, "{text}");
-        }
-        for wrong in ["", "0", "65", "SIGNOPE", "-9", "RTMIN+99"] {
-            parse_signal(wrong).unwrap_err();
-        }
-    }
 }

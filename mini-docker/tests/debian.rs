@@ -62,7 +62,11 @@ fn programs_work(docker: &Docker) -> support::Result<()> {
     let last = run(&["sh", "-c", "dpkg -l | tail -1"])?;
     assert!(last.starts_with("ii  zlib1g:"), "{last}");
     // What the upper layers say, as a program sees it.
-    let seen = run(&["sh", "-c", "cat /etc/greeting; ls /usr/share/doc; test -e /usr/share/locale; echo $?"])?;
+    let seen = run(&[
+        "sh",
+        "-c",
+        "cat /etc/greeting; ls /usr/share/doc; test -e /usr/share/locale; echo $?",
+    ])?;
     assert_eq!(seen, "changed\nonly-this\n1\n");
     Ok(())
 }

@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+#[path = "e2e/attacks.rs"]
+mod attacks;
 #[path = "e2e/basics.rs"]
 mod basics;
 #[path = "e2e/errors.rs"]
 mod errors;
+#[path = "e2e/flags.rs"]
+mod flags;
 #[path = "e2e/images.rs"]
 mod images;
 #[path = "e2e/life.rs"]
@@ -16,6 +20,8 @@ mod network;
 mod readme;
 #[path = "e2e/story.rs"]
 mod story;
+#[path = "e2e/streams.rs"]
+mod streams;
 mod support;
 #[path = "e2e/terminal.rs"]
 mod terminal;
@@ -25,13 +31,16 @@ mod volumes;
 fn main() {
     network::echo_if_asked();
     let all = [
+        attacks::TESTS,
         basics::TESTS,
         errors::TESTS,
+        flags::TESTS,
         images::TESTS,
         life::TESTS,
         network::TESTS,
         readme::TESTS,
         story::TESTS,
+        streams::TESTS,
         terminal::TESTS,
         volumes::TESTS,
     ];

@@ -140,7 +140,8 @@ fn all_limits_hold_from_birth(sandbox: &Sandbox) -> Outcome {
     let at = |what: &str| lines.iter().position(|line| line.contains(what));
     let clone3 = at("clone3(").ok_or("no clone3")?;
     for name in ["memory.", "cpu.", "pids.max"] {
-        let written = at(&format!("/{name}")).ok_or_else(|| format!("no {name}: {}", ran.stderr))?;
+        let written =
+            at(&format!("/{name}")).ok_or_else(|| format!("no {name}: {}", ran.stderr))?;
         assert!(written < clone3, "{name}: {}", ran.stderr);
     }
     let hybrid = Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists();

@@ -4,7 +4,8 @@ use anyhow::Result;
 use clap::{ArgAction, Args, Subcommand};
 
 use super::table;
-use crate::create::{create, options::Options, remove_anonymous};
+use crate::create::options::{Options, parse_bool, switch};
+use crate::create::{create, remove_anonymous};
 use crate::engine::Engine;
 use crate::failure::{self, Failure, code};
 use crate::record::{Containers, Record, Status};
@@ -39,7 +40,7 @@ impl Verb {
 
 /// `-h` is the host name, as in Docker, so help has only its long form.
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true, args_override_self = true)]
+#[command(disable_help_flag = true, args_override_self = true, mut_args(switch))]
 pub(super) struct Run {
     /// Print help
     #[arg(long, action = ArgAction::Help)]
@@ -50,6 +51,11 @@ pub(super) struct Run {
     /// Tell the story of the start: each step, each kernel call, how long it took
     #[arg(long)]
     explain: bool,
+    /// Pass signals on to the process, which is always done
+    #[arg(long, num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
+    #[arg(default_value = "true", default_missing_value = "true", hide_default_value = true)]
+    #[arg(value_parser = parse_bool, value_name = "BOOL")]
+    sig_proxy: bool,
     #[command(flatten)]
     options: Options,
     /// Image (or folder, with --rootfs), then command and arguments; flags end here
@@ -63,6 +69,13 @@ impl Run {
             return Err(Failure::new("running in the background is not supported yet")
                 .hint("leave out -d, and put the shell's `&` after the command")
                 .into());
+        }
+        if !self.sig_proxy {
+            return Err(Failure::new(
+                "--sig-proxy=false needs the monitor, which is not supported yet",
+            )
+            .hint("leave it out: a signal that ends mini-docker ends the container too")
+            .into());
         }
         check_terminal(&self.options)?;
         if self.explain {
@@ -89,7 +102,7 @@ fn check_terminal(options: &Options) -> Result<()> {
 }
 
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true, args_override_self = true)]
+#[command(disable_help_flag = true, args_override_self = true, mut_args(switch))]
 pub(super) struct Create {
     /// Print help
     #[arg(long, action = ArgAction::Help)]
@@ -118,15 +131,32 @@ pub(super) struct Start {
     /// Keep standard input open
     #[arg(short, long)]
     interactive: bool,
-    /// Name or id
-    container: String,
+    /// Names or ids: one is started when the one before it has ended
+    #[arg(required = true)]
+    containers: Vec<String>,
 }
 
 impl Start {
     pub(super) fn run(self, engine: &Engine) -> Result<u8> {
-        let mut record = Containers::new(engine).find(&self.container)?;
-        record.interactive |= self.interactive;
-        container::start_again(engine, record)
+        if self.containers.len() > 1 && (self.attach || self.interactive) {
+            return Err(Failure::new("you cannot start and attach multiple containers at once")
+                .hint("name one, or leave out -a and -i")
+                .into());
+        }
+        let mut first_bad = 0;
+        for key in &self.containers {
+            let code = self.start(engine, key);
+            let code = code.unwrap_or_else(|error| failure::report(&error, code::OTHER));
+            if first_bad == 0 {
+                first_bad = code;
+            }
+        }
+        Ok(first_bad)
+    }
+
+    fn start(&self, engine: &Engine, key: &str) -> Result<u8> {
+        let record = Containers::new(engine).find(key)?;
+        container::start_again(engine, record, self.interactive)
     }
 }
 
@@ -135,6 +165,12 @@ pub(super) struct Ps {
     /// Show all, not only those that run
     #[arg(short, long)]
     all: bool,
+    /// Show the one that was created last, whether it runs or not
+    #[arg(short, long)]
+    latest: bool,
+    /// Show so many that were created last, whether they run or not
+    #[arg(short = 'n', long, value_name = "NUMBER", allow_negative_numbers = true)]
+    last: Option<i64>,
     /// Show ids only
     #[arg(short, long)]
     quiet: bool,
@@ -147,7 +183,11 @@ impl Ps {
     pub(super) fn run(self, engine: &Engine) -> Result<u8> {
         let containers = Containers::new(engine);
         let mut records = containers.list()?;
-        records.retain(|record| self.all || is_running(record));
+        match if self.latest { Some(1) } else { self.last.filter(|count| *count > 0) } {
+            // The list begins with the newest.
+            Some(count) => records.truncate(count.unsigned_abs() as usize),
+            None => records.retain(|record| self.all || is_running(record)),
+        }
         let id = |record: &Record| {
             let length = if self.no_trunc { record.id.len() } else { 12 };
             record.id[..length].to_owned()
@@ -222,6 +262,10 @@ impl Rm {
         for key in &self.containers {
             match self.remove(engine, key) {
                 Ok(()) => table::print(&format!("{key}\n")),
+                // As Docker: it is said, but what is wanted is so.
+                Err(error) if self.force && is_missing(engine, key)? => {
+                    failure::report(&error, code::OTHER);
+                }
                 Err(error) => worst = failure::report(&error, code::OTHER),
             }
         }
@@ -230,10 +274,7 @@ impl Rm {
 
     fn remove(&self, engine: &Engine, key: &str) -> Result<()> {
         let containers = Containers::new(engine);
-        let record = match containers.find(key) {
-            Err(_) if self.force => return Ok(()),
-            other => other?,
-        };
+        let record = containers.find(key)?;
         let held = match containers.hold(&record.id)? {
             Some(held) => held,
             None if self.force => match container::end(engine, &record)? {
@@ -252,4 +293,10 @@ impl Rm {
         }
         containers.remove(&record.id, &record.name, held)
     }
+}
+
+/// Whether no container has that name, and no id begins so. A beginning of several ids is a mistake, not a missing one.
+fn is_missing(engine: &Engine, key: &str) -> Result<bool> {
+    let is_it = |record: &Record| record.name == key || record.id.starts_with(key);
+    Ok(!Containers::new(engine).list()?.iter().any(is_it))
 }

@@ -68,7 +68,7 @@ impl Load {
         let name = self.name.as_deref().map(reference).transpose()?;
         for loaded in image::load(engine, image::open_source(&input)?, name.as_ref())? {
             if let Some(warning) = &loaded.warning {
-                eprintln!("mini-docker: {warning}");
+                failure::tell(&format!("mini-docker: {warning}"));
             }
             if self.quiet {
                 continue;
@@ -118,6 +118,9 @@ impl Import {
 
 #[derive(Debug, Args)]
 pub(super) struct List {
+    /// Accepted for Docker's sake: there are no intermediate images to hide
+    #[arg(short, long)]
+    all: bool,
     /// Show ids only
     #[arg(short, long)]
     quiet: bool,
@@ -135,7 +138,7 @@ impl List {
     pub(super) fn run(self, engine: &Engine) -> Result<u8> {
         let store = engine.images()?;
         for (name, error) in store.damaged()? {
-            eprintln!("mini-docker: image {name} is damaged: {error}");
+            failure::tell(&format!("mini-docker: image {name} is damaged: {error}"));
         }
         let mut all = store.list()?;
         all.sort_by_key(|image| std::cmp::Reverse(image.created));

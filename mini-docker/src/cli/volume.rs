@@ -184,7 +184,7 @@ impl Prune {
 
 fn confirmed(all: bool) -> Result<bool> {
     let what = if all { "all volumes" } else { "all anonymous volumes" };
-    eprint!("This removes {what} that no container uses. Are you sure? [y/N] ");
+    failure::ask(&format!("This removes {what} that no container uses. Are you sure? [y/N] "));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -5,17 +5,21 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use namespaces::exec::Command;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use oci_spec::runtime::Spec;
-use syscalls::{During, KernelError, step};
+use syscalls::{During, KernelError, inroot, step};
 
 use crate::explain::{self, Step};
-use crate::terminal::send_fd;
+use crate::terminal::{self, send_fd};
 
 /// Everything the child needs, made by the parent.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ pub struct Setup<'parent> {
     pub confinement: security::Confinement,
     /// What is executed.
     pub command: Command,
-    /// Standard streams, unless the container has a terminal.
+    /// Standard streams, unless the container has a terminal. None: its own /dev/null.
     pub streams: [Option<OwnedFd>; 3],
     /// Where the master side of the container's terminal is sent.
     pub terminal: Option<UnixStream>,
@@ -115,7 +119,7 @@ fn cgroup_mounts(
     hierarchies: &cgroups::Hierarchies,
     attr: rootfs::Attr,
 ) -> Result<Vec<rootfs::Mount>, KernelError> {
-    let base = std::path::Path::new("/sys/fs/cgroup");
+    let base = Path::new("/sys/fs/cgroup");
     let mounts = cgroups::container_mounts(hierarchies)?;
     Ok(mounts
         .into_iter()
@@ -131,18 +135,14 @@ fn cgroup_mounts(
         .collect())
 }
 
-/// `PIPEFS_MAGIC` of `linux/magic.h`: where pipes without a name live.
-const PIPEFS: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x5049_5045);
-
-/// Gives terminal and pipes to the container's user, so that it can open /dev/stdout and /dev/tty by name. Files of the
-/// host that were handed in keep their owner.
+/// Gives terminal and pipes to the container's user, so that it can open /dev/stdout and /dev/tty by name.
 fn own_streams(uid: u32) -> Result<(), KernelError> {
     let owner = Some(nix::unistd::Uid::from_raw(uid));
     let streams = [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()]
         .map(|fd| fd.try_clone_to_owned());
     for stream in streams.into_iter().flatten() {
         let kind = nix::sys::statfs::fstatfs(&stream).map(|found| found.filesystem_type());
-        let is_pipe = kind.is_ok_and(|kind| kind == PIPEFS);
+        let is_pipe = kind.is_ok_and(|kind| kind == terminal::PIPEFS);
         if is_pipe || nix::unistd::isatty(&stream).unwrap_or(false) {
             step!("fchown", ("stream, {uid}"), nix::unistd::fchown(&stream, owner, None))
                 .during("give stream", "to the user")?;
@@ -151,8 +151,12 @@ fn own_streams(uid: u32) -> Result<(), KernelError> {
     Ok(())
 }
 
+/// Makes the streams standard input, output and error. Where there is none, it is the container's own /dev/null: the
+/// host's could be given another owner and mode from inside, for everybody.
 fn give_streams(streams: [Option<OwnedFd>; 3]) -> Result<(), KernelError> {
-    let [stdin, stdout, stderr] = streams;
+    let null = if streams.iter().any(Option::is_none) { Some(own_null()?) } else { None };
+    let [stdin, stdout, stderr] =
+        streams.each_ref().map(|stream| stream.as_ref().or(null.as_ref()));
     if let Some(fd) = stdin {
         dup2_stdin(fd).during("give", "standard input")?;
     }
@@ -163,4 +167,22 @@ fn give_streams(streams: [Option<OwnedFd>; 3]) -> Result<(), KernelError> {
         dup2_stderr(fd).during("give", "standard error")?;
     }
     Ok(())
+}
+
+/// The null device of the root that has just been entered. What lies there in its place (a volume on /dev) is refused.
+fn own_null() -> Result<OwnedFd, KernelError> {
+    let root = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .during("open directory", "/")?;
+    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
+    let null = step!(
+        "openat2",
+        "root, \"/dev/null\", O_RDWR | O_NOFOLLOW, RESOLVE_IN_ROOT",
+        inroot::open(root.as_fd(), Path::new("/dev/null"), flags, Mode::empty())
+    )
+    .during("open null device", "/dev/null")?;
+    if terminal::is_null(&fstat(&null).during("examine", "/dev/null")?) {
+        return Ok(null);
+    }
+    Err(KernelError::new("open null device", "/dev/null", Errno::ENXIO)
+        .with_detail("the container has another file there"))
 }

@@ -44,7 +44,7 @@ pub(super) fn connect(
     init: &Init,
     held: &Held,
 ) -> Result<Connection> {
-    if !owns_network(spec) {
+    if !owns_network(record, spec) {
         return Ok(Connection { joined: None });
     }
     let netns = network_namespace(init)?;

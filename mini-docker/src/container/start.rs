@@ -3,13 +3,12 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use cgroups::{Cgroup, Hierarchies};
 use jiff::Timestamp;
 use namespaces::Kind;
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
 use super::child::Setup;
 use super::{child, files, network, user};
@@ -21,7 +20,7 @@ use crate::spec as translate;
 use crate::terminal::{self, Raw, Signals, Streams};
 
 /// How a container's process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Ended {
     /// As a shell reports it: 128+n for signal n.
     pub code: i32,
@@ -29,6 +28,8 @@ pub struct Ended {
     pub oom: bool,
     /// The limit it had, in bytes.
     pub memory_limit: Option<u64>,
+    /// What could not be taken away.
+    pub leftovers: Vec<anyhow::Error>,
 }
 
 /// Starts the container that `held` locks, serves it, and takes everything away when its process has ended.
@@ -40,10 +41,10 @@ pub fn start(
     held: &Held,
     record: &mut Record,
     spec: &mut Spec,
-    is_new: bool,
+    interactive: bool,
 ) -> Result<Ended> {
     let containers = Containers::new(engine);
-    join_other_containers(&containers, record, spec)?;
+    let shared = namespaces_of_others(&containers, record)?;
     let signals = Signals::collect()?;
 
     // 3. The cgroup, with its limits, before any process is in it.
@@ -66,6 +67,7 @@ pub fn start(
     explain::step(Step::Volumes);
     files::write_network_files(held, record, spec)?;
     files::fill_volumes(root.as_fd(), record)?;
+    signals.check()?;
     let size = record
         .terminal
         .then(|| terminal::size().unwrap_or(syscalls::tty::Size { rows: 24, cols: 80 }));
@@ -74,7 +76,7 @@ pub fn start(
     // 6. The process, in its namespaces and its cgroup.
     explain::step(Step::Clone);
     let mut streams =
-        if record.terminal { Streams::terminal() } else { Streams::plain(record.interactive)? };
+        if record.terminal { Streams::terminal() } else { Streams::plain(interactive)? };
     let (ours, theirs) = UnixStream::pair().context("make a socket pair")?;
     let setup = Setup {
         held,
@@ -88,7 +90,11 @@ pub fn start(
         terminal: record.terminal.then_some(theirs),
         init: record.init,
     };
-    let plan = translate::namespaces(spec)?;
+    let mut plan = translate::namespaces(spec)?;
+    for (kind, namespace) in shared {
+        plan.create.retain(|own| *own != kind);
+        plan.join.push((kind, namespace));
+    }
     let mut init =
         namespaces::spawn(&plan, cgroup.clone_fd(), |child| child::become_container(child, setup))?;
 
@@ -96,8 +102,8 @@ pub fn start(
     explain::step(Step::Network);
     let connection = network::connect(engine, record, spec, &init, held)?;
     record.status = Status::Running { pid: init.pid.as_raw(), started: Timestamp::now() };
-    let durable = is_new && !record.auto_remove;
-    containers.save(record, Some(spec), durable)?;
+    containers.save(record, Some(spec), !record.auto_remove)?;
+    signals.check()?;
     init.go()?;
 
     // 8 and 9 are the child's. The end of its error pipe says that exec has happened.
@@ -111,8 +117,8 @@ pub fn start(
 
     // 10. Signals, keys and output, until the process has ended.
     explain::step(Step::Wait);
-    let raw = record.terminal.then(Raw::enter).transpose()?;
-    let exit = terminal::serve(&mut init, &signals, streams, master, record.interactive)?;
+    let raw = (record.terminal && interactive).then(Raw::enter).transpose()?;
+    let exit = terminal::serve(&mut init, &signals, streams, master, interactive)?;
     drop(raw);
 
     // 11. The way back.
@@ -120,11 +126,10 @@ pub fn start(
     let code = exit.shell_code();
     let oom = code == 137 && cgroup.oom_kills().is_ok_and(|kills| kills > 0);
     let disconnected = connection.close();
-    let removed = cgroup.remove();
-    disconnected?;
-    removed?;
+    let removed = cgroup.remove().map_err(anyhow::Error::from);
+    let leftovers = [disconnected, removed].into_iter().filter_map(Result::err).collect();
     let memory_limit = limits.memory.and_then(|bytes| u64::try_from(bytes).ok());
-    Ok(Ended { code, oom, memory_limit })
+    Ok(Ended { code, oom, memory_limit, leftovers })
 }
 
 fn cgroup_path(spec: &Spec) -> String {
@@ -132,39 +137,36 @@ fn cgroup_path(spec: &Spec) -> String {
     path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Names the namespaces of running containers that this one shares, now that it is known which processes have them.
-fn join_other_containers(
+/// Opens the namespaces of running containers that this one shares.
+///
+/// A pid may be used again: what was opened counts only if that container still runs afterwards, as the same process.
+fn namespaces_of_others(
     containers: &Containers<'_>,
     record: &Record,
-    spec: &mut Spec,
-) -> Result<()> {
-    let wanted = [
-        (LinuxNamespaceType::Network, &record.network.mode, "net"),
-        (LinuxNamespaceType::Pid, &record.pid_mode, "pid"),
-    ];
-    for (kind, mode, name) in wanted {
+) -> Result<Vec<(Kind, OwnedFd)>> {
+    let wanted = [(Kind::Net, &record.network.mode), (Kind::Pid, &record.pid_mode)];
+    let mut opened = Vec::new();
+    for (kind, mode) in wanted {
         let Some(id) = mode.strip_prefix("container:") else { continue };
         let other = containers.load(id).context("join another container")?;
-        let pid = match other.status {
-            Status::Running { pid, .. } if containers.is_held(id) => pid,
-            _ => {
-                return Err(Failure::new(format!(
-                    "cannot join container {}: it is not running",
-                    other.name
-                ))
-                .hint(format!("start it: mini-docker start {}", other.name))
-                .into());
-            }
+        let pid_of = |record: &Record| match record.status {
+            Status::Running { pid, .. } => Some(pid),
+            _ => None,
         };
-        let mut linux = spec.linux().clone().unwrap_or_default();
-        let mut namespaces = linux.namespaces().clone().unwrap_or_default();
-        for namespace in namespaces.iter_mut().filter(|namespace| namespace.typ() == kind) {
-            namespace.set_path(Some(PathBuf::from(format!("/proc/{pid}/ns/{name}"))));
+        let stopped = || {
+            Failure::new(format!("cannot join container {}: it is not running", other.name))
+                .hint(format!("start it: mini-docker start {}", other.name))
+        };
+        let pid = pid_of(&other).ok_or_else(stopped)?;
+        let path = format!("/proc/{pid}/ns/{}", kind.proc_name());
+        let namespace = std::fs::File::open(&path);
+        let still = containers.load(id).ok().and_then(|now| pid_of(&now));
+        if !containers.is_held(id) || still != Some(pid) {
+            return Err(stopped().into());
         }
-        linux.set_namespaces(Some(namespaces));
-        spec.set_linux(Some(linux));
+        opened.push((kind, namespace.with_context(|| format!("open namespace `{path}`"))?.into()));
     }
-    Ok(())
+    Ok(opened)
 }
 
 /// The detached mount that becomes the container's `/`.
@@ -199,12 +201,13 @@ fn root_mount(engine: &Engine, held: &Held, record: &Record, spec: &Spec) -> Res
     }
 }
 
-/// Whether the container has a network namespace of its own.
-pub(super) fn owns_network(spec: &Spec) -> bool {
+/// Whether the container gets a network namespace of its own.
+pub(super) fn owns_network(record: &Record, spec: &Spec) -> bool {
     let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().clone());
-    namespaces.iter().flatten().any(|namespace| {
+    let creates = |namespace: &LinuxNamespace| {
         namespace.typ() == LinuxNamespaceType::Network && namespace.path().is_none()
-    })
+    };
+    !record.network.mode.starts_with("container:") && namespaces.iter().flatten().any(creates)
 }
 
 /// The network namespace of the container's first process.

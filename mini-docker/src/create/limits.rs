@@ -53,7 +53,8 @@ pub(super) fn resources(flags: &LimitFlags, isolation: &IsolationFlags) -> Resul
 }
 
 fn cpu(flags: &LimitFlags) -> Result<(Option<i64>, Option<u64>)> {
-    if let Some(cpus) = flags.cpus {
+    // 0 is no limit, as in Docker.
+    if let Some(cpus) = flags.cpus.filter(|cpus| *cpus != 0.0) {
         let available = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         if !(cpus.is_finite() && (0.01..=available).contains(&cpus)) {
             return Err(Failure::new(format!("--cpus {cpus} is not from 0.01 to {available}"))
@@ -322,7 +323,11 @@ mod tests {
     fn cpus_become_quota_and_period() {
         let half = LimitFlags { cpus: Some(0.5), ..LimitFlags::default() };
         assert_eq!(cpu(&half).unwrap(), (Some(50_000), Some(100_000)));
-        for wrong in [0.0, -1.0, 1e9, f64::NAN] {
+        assert_eq!(
+            cpu(&LimitFlags { cpus: Some(0.0), ..LimitFlags::default() }).unwrap(),
+            (None, None)
+        );
+        for wrong in [0.001, -1.0, 1e9, f64::NAN] {
             cpu(&LimitFlags { cpus: Some(wrong), ..LimitFlags::default() }).unwrap_err();
         }
         let textbook = LimitFlags {

@@ -7,9 +7,11 @@ use oci_spec::image::Config as ImageConfig;
 use oci_spec::runtime::{Mount, MountBuilder};
 
 use super::options::{Options, StorageFlags};
+use super::volumes_from::volumes_of;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::record::{Containers, MountRecord, NetworkRequest};
+use crate::spec::SUBPATH_OPTION;
 
 /// Files that mini-docker writes for each container and mounts into it.
 pub(crate) const NETWORK_FILES: [&str; 3] = ["resolv.conf", "hostname", "hosts"];
@@ -17,68 +19,56 @@ pub(crate) const NETWORK_FILES: [&str; 3] = ["resolv.conf", "hostname", "hosts"]
 /// Label of an anonymous volume: the id of the container that it was made for.
 const OWNER_LABEL: &str = "mini-docker.container";
 
+/// A mount that is asked for.
+pub(super) struct Requested {
+    pub(super) spec: volumes::Spec,
+    /// A volume that somebody else made without a name (`--volumes-from`). One of our own has no name yet.
+    pub(super) anonymous: bool,
+}
+
+impl From<volumes::Spec> for Requested {
+    fn from(spec: volumes::Spec) -> Self {
+        Self { spec, anonymous: false }
+    }
+}
+
 /// What the flags and the image ask for, checked but not made. Later flags may not repeat a target.
 pub(super) fn requested(
     engine: &Engine,
     config: &ImageConfig,
     flags: &StorageFlags,
-) -> Result<Vec<volumes::Spec>> {
-    let mut all: Vec<volumes::Spec> = Vec::new();
+) -> Result<Vec<Requested>> {
+    let mut all: Vec<Requested> = Vec::new();
     for text in &flags.volume {
-        all.push(volumes::parse_volume(text)?);
+        all.push(volumes::parse_volume(text)?.into());
     }
     for text in &flags.mount {
-        all.push(volumes::parse_mount(text)?);
+        all.push(volumes::parse_mount(text)?.into());
     }
     for text in &flags.tmpfs {
-        all.push(volumes::parse_tmpfs(text)?);
+        all.push(volumes::parse_tmpfs(text)?.into());
     }
-    for (index, spec) in all.iter().enumerate() {
-        if all[..index].iter().any(|other| other.target == spec.target) {
+    let taken = |all: &[Requested], target: &Path| all.iter().any(|one| one.spec.target == target);
+    for (index, Requested { spec, .. }) in all.iter().enumerate() {
+        if taken(&all[..index], &spec.target) {
             return Err(Failure::new(format!("duplicate mount point: {}", spec.target.display()))
                 .hint("each target may be mounted once")
                 .into());
         }
     }
     for text in &flags.volumes_from {
-        for spec in volumes_of(engine, text)? {
-            if !all.iter().any(|other| other.target == spec.target) {
-                all.push(spec);
+        for one in volumes_of(engine, text)? {
+            if !taken(&all, &one.spec.target) {
+                all.push(one);
             }
         }
     }
     for target in config.volumes().iter().flatten() {
-        if !all.iter().any(|other| other.target == Path::new(target)) {
-            all.push(volumes::parse_volume(target)?);
+        if !taken(&all, Path::new(target)) {
+            all.push(volumes::parse_volume(target)?.into());
         }
     }
     Ok(all)
-}
-
-/// `--volumes-from CONTAINER[:ro|rw]`.
-fn volumes_of(engine: &Engine, text: &str) -> Result<Vec<volumes::Spec>> {
-    let (name, read_only) = match text.rsplit_once(':') {
-        Some((name, "ro")) => (name, true),
-        Some((name, "rw")) => (name, false),
-        Some(_) => {
-            return Err(Failure::new(format!("invalid --volumes-from `{text}`"))
-                .hint("CONTAINER, CONTAINER:ro or CONTAINER:rw")
-                .into());
-        }
-        None => (text, false),
-    };
-    let record = Containers::new(engine).find(name)?;
-    let mut specs = Vec::new();
-    for mount in record.mounts.iter().filter(|mount| mount.kind != "tmpfs") {
-        let source = match (&mount.volume, &mount.source) {
-            (Some(volume), _) => volume.clone(),
-            (None, Some(folder)) => folder.to_string_lossy().into_owned(),
-            (None, None) => continue,
-        };
-        let mode = if read_only || mount.read_only { "ro" } else { "rw" };
-        specs.push(volumes::parse_volume(&format!("{source}:{}:{mode}", mount.target.display()))?);
-    }
-    Ok(specs)
 }
 
 /// A mount that is ready: what is remembered of it, what the spec says, and what keeps its volume from being removed
@@ -93,11 +83,11 @@ pub(super) struct Resolved {
 pub(super) fn resolve(
     engine: &Engine,
     id: &str,
-    requested: Vec<volumes::Spec>,
+    requested: Vec<Requested>,
 ) -> Result<Vec<Resolved>> {
     let mut done: Vec<Resolved> = Vec::new();
-    for spec in requested {
-        match resolve_one(engine, id, &spec) {
+    for one in requested {
+        match resolve_one(engine, id, &one) {
             Ok(one) => done.push(one),
             Err(error) => {
                 let records: Vec<MountRecord> = done.into_iter().map(|one| one.record).collect();
@@ -158,7 +148,8 @@ pub fn volume_users(engine: &Engine, volume: &str) -> Vec<String> {
         .collect()
 }
 
-fn resolve_one(engine: &Engine, id: &str, spec: &volumes::Spec) -> Result<Resolved> {
+fn resolve_one(engine: &Engine, id: &str, requested: &Requested) -> Result<Resolved> {
+    let spec = &requested.spec;
     let mut record = MountRecord {
         kind: spec.kind.to_string(),
         volume: None,
@@ -167,6 +158,16 @@ fn resolve_one(engine: &Engine, id: &str, spec: &volumes::Spec) -> Result<Resolv
         read_only: spec.read_only,
         anonymous: false,
         copy: false,
+        nocopy: spec.nocopy,
+        subpath: spec.subpath.clone(),
+        propagation: spec
+            .propagation
+            .map(|kind| propagation_name(kind, spec.propagation_recursive)),
+        recursive: match (spec.recursive, spec.read_only_recursive) {
+            (false, _) => Some("disabled".to_owned()),
+            (true, false) => Some("writable".to_owned()),
+            (true, true) => None,
+        },
     };
     let mut hold = None;
     let (kind, source, options) = match spec.kind {
@@ -191,15 +192,12 @@ fn resolve_one(engine: &Engine, id: &str, spec: &volumes::Spec) -> Result<Resolv
             volumes::open_volume(&volume)?;
             let device = volume.options.get("device").map(PathBuf::from);
             let folder = device.unwrap_or_else(|| volume.mountpoint.clone());
-            record.anonymous = volume.anonymous;
+            // Not `volume.anonymous`: one that was made without a name is the user's once the user names it.
+            record.anonymous = name.is_none() || requested.anonymous;
             record.volume = Some(volume.name.clone());
             record.source = Some(folder.clone());
             record.copy = !spec.nocopy && spec.subpath.is_none();
-            let source = match &spec.subpath {
-                Some(subpath) => folder.join(subpath),
-                None => folder,
-            };
-            ("bind", source, bind_options(spec))
+            ("bind", folder, bind_options(spec))
         }
     };
     Ok(Resolved { mount: mount(&spec.target, kind, &source, options)?, record, hold })
@@ -218,6 +216,10 @@ fn bind_options(spec: &volumes::Spec) -> Vec<String> {
     options.push(if spec.recursive { "rbind" } else { "bind" }.to_owned());
     let propagation = spec.propagation.unwrap_or(rootfs::Propagation::Private);
     options.push(propagation_name(propagation, spec.propagation_recursive));
+    // Not joined to the source: what is in the volume may lead out of it, so it is resolved inside the volume.
+    options.extend(
+        spec.subpath.iter().map(|path| format!("{SUBPATH_OPTION}={}", path.to_string_lossy())),
+    );
     options
 }
 

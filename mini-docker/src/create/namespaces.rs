@@ -36,7 +36,7 @@ pub(super) fn network_request(
                 .into());
         }
         if mode == "host" && !publish.is_empty() {
-            eprintln!("mini-docker: published ports are ignored with --network host");
+            crate::failure::tell("mini-docker: published ports are ignored with --network host");
         }
         publish.clear();
     }

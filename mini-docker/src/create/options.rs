@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::TypedValueParser;
+use clap::{Arg, ArgAction, Args};
 
 /// Everything that describes a container, as flags or as fields.
 #[derive(Debug, Default, Args)]
@@ -28,7 +28,7 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     pub domainname: Option<String>,
     /// Set an environment variable, or pass on the one of that name
-    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    #[arg(short, long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
     pub env: Vec<String>,
     /// Read environment variables from a file
     #[arg(long, value_name = "FILE")]
@@ -63,6 +63,12 @@ pub struct Options {
     /// Signal that stops the container [default: SIGTERM]
     #[arg(long, value_name = "SIGNAL")]
     pub stop_signal: Option<String>,
+    /// When to pull the image: `missing` or `never`
+    #[arg(long, value_name = "WHEN")]
+    pub pull: Option<String>,
+    /// When to start it again: `no`
+    #[arg(long, value_name = "POLICY")]
+    pub restart: Option<String>,
     /// Run a plain folder instead of an image
     #[arg(long)]
     pub rootfs: bool,
@@ -146,7 +152,7 @@ pub struct IsolationFlags {
     /// Processes to see: `host` or `container:NAME`
     #[arg(long, value_name = "MODE")]
     pub pid: Option<String>,
-    /// IPC objects to see: `private`, `host` or `container:NAME`
+    /// IPC objects to see: `private` or `host`
     #[arg(long, value_name = "MODE")]
     pub ipc: Option<String>,
     /// Host name to see: `host`
@@ -161,7 +167,7 @@ pub struct IsolationFlags {
     /// Drop a capability, or ALL
     #[arg(long, value_name = "CAP")]
     pub cap_drop: Vec<String>,
-    /// `no-new-privileges[=false]`
+    /// `no-new-privileges[=false]`, or what is not done anyway: `seccomp=unconfined`
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<String>,
     /// All capabilities, all devices, nothing masked: root outside as inside
@@ -225,6 +231,35 @@ pub struct StorageFlags {
     /// Mount a tmpfs
     #[arg(long, value_name = "TARGET[:OPTIONS]")]
     pub tmpfs: Vec<String>,
+}
+
+/// Lets a flag without a value also take one, as Docker's do: `--rm=false`. For `#[command(mut_args(switch))]`.
+///
+/// `[=<BOOL>]` is taken out again wherever people read it: see [`BOOL_SUFFIX`].
+pub(crate) fn switch(flag: Arg) -> Arg {
+    if !matches!(flag.get_action(), ArgAction::SetTrue) {
+        return flag;
+    }
+    flag.action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
+        .default_value("false")
+        .hide_default_value(true)
+        .value_name("BOOL")
+        .value_parser(parse_bool)
+}
+
+/// What help and messages would say after each flag that [`switch`] has changed.
+pub(crate) const BOOL_SUFFIX: &str = "[=<BOOL>]";
+
+/// The spellings of Go's strconv.ParseBool, which Docker uses.
+pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(false),
+        _ => Err("write true or false".to_owned()),
+    }
 }
 
 fn size_parser() -> impl TypedValueParser<Value = i64> {

@@ -116,12 +116,23 @@ fn environment(config: &ImageConfig, hostname: &str, options: &Options) -> Resul
     }
     let mut given = Vec::new();
     for file in &options.env_file {
-        given.extend(lines_of(file)?);
+        for line in lines_of(file)? {
+            // In a file it is a mistake (`export A=1`); a flag is taken at its word.
+            if name_of(&line).contains(char::is_whitespace) {
+                return Err(Failure::new(format!(
+                    "invalid environment variable `{line}` in `{}`",
+                    file.display()
+                ))
+                .hint("each line is NAME=VALUE, or NAME to pass on its value here; a name has no blanks")
+                .into());
+            }
+            given.push(line);
+        }
     }
     given.extend(options.env.iter().cloned());
     for variable in given {
-        let name = variable.split('=').next().unwrap_or_default();
-        if name.is_empty() || name.contains(char::is_whitespace) {
+        let name = name_of(&variable);
+        if name.is_empty() {
             return Err(Failure::new(format!("invalid environment variable `{variable}`"))
                 .hint("-e takes NAME=VALUE, or NAME to pass on its value here")
                 .into());
@@ -136,6 +147,10 @@ fn environment(config: &ImageConfig, hostname: &str, options: &Options) -> Resul
         }
     }
     Ok(variables)
+}
+
+fn name_of(variable: &str) -> &str {
+    variable.split('=').next().unwrap_or_default()
 }
 
 fn set(variables: &mut Vec<String>, variable: &str) {
@@ -191,9 +206,11 @@ fn no_new_privileges(options: &[String], privileged: bool) -> Result<bool> {
         value = match option.replace(':', "=").as_str() {
             "no-new-privileges" | "no-new-privileges=true" => true,
             "no-new-privileges=false" => false,
+            // So it is in any case: there is no filter and no label yet that could be taken away.
+            "seccomp=unconfined" | "apparmor=unconfined" | "label=disable" => value,
             other => {
                 return Err(Failure::new(format!("unsupported security option `{other}`"))
-                    .hint("supported: no-new-privileges[=true|false]")
+                    .hint("supported: no-new-privileges[=true|false], seccomp=unconfined, apparmor=unconfined, label=disable")
                     .into());
             }
         };
@@ -263,6 +280,11 @@ mod tests {
         assert!(no_new_privileges(&[], false).unwrap());
         assert!(!no_new_privileges(&[], true).unwrap());
         assert!(!no_new_privileges(&strings(&["no-new-privileges=false"]), false).unwrap());
+        for nothing in
+            ["seccomp=unconfined", "seccomp:unconfined", "apparmor=unconfined", "label=disable"]
+        {
+            assert!(no_new_privileges(&strings(&[nothing]), false).unwrap(), "{nothing}");
+        }
         no_new_privileges(&strings(&["apparmor=x"]), false).unwrap_err();
     }
 }

@@ -14,6 +14,9 @@ pub const TESTS: &[Test] = &[
     ("the_users_terminal_is_restored", the_users_terminal_is_restored),
     ("without_t_a_program_sees_no_terminal", without_t_a_program_sees_no_terminal),
     ("a_pipe_is_no_terminal", a_pipe_is_no_terminal),
+    ("without_i_ctrl_c_interrupts", without_i_ctrl_c_interrupts),
+    ("a_closed_terminal_keeps_nobody_busy", a_closed_terminal_keeps_nobody_busy),
+    ("the_last_output_of_a_terminal_arrives", the_last_output_of_a_terminal_arrives),
 ];
 
 fn session(command: Command) -> Result<PtySession, rexpect::error::Error> {
@@ -136,5 +139,61 @@ fn a_pipe_is_no_terminal(sandbox: &Sandbox) -> Outcome {
     assert!(ran.stderr.contains("the input device is not a terminal"), "{ran:?}");
     // -t alone is fine: output comes from a terminal, with carriage returns.
     assert_eq!(docker.sh(&["-t"], "echo a; tty")?.stdout, "a\r\n/dev/pts/0\r\n");
+    Ok(())
+}
+
+fn without_i_ctrl_c_interrupts(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let mut session = shell(&docker)?;
+    session.send_line(&run(
+        "-t busybox sh -c \"trap 'exit 7' INT; echo re''ady; while :; do sleep 0.1; done\"",
+    ))?;
+    session.exp_string("ready")?;
+    session.send_control('c')?;
+    session.exp_string("host> ")?;
+    session.send_line("echo code $?")?;
+    session.exp_string("code 7")?;
+    leave(session)
+}
+
+/// How often a process has gone to sleep: once per wake-up.
+fn sleeps(pid: u32) -> Result<u64, Box<dyn std::error::Error>> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    Ok(line.unwrap_or_default().trim().parse()?)
+}
+
+fn a_closed_terminal_keeps_nobody_busy(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    // It closes its terminal, waits to be told, and comes back to it.
+    let script = "trap 'echo back >/dev/pts/0; exit 5' TERM; echo here; \
+                  exec </dev/null >/dev/null 2>&1; while :; do sleep 0.2; done";
+    let mut command = docker.command(["run", "--rm", "--network", "none", "-t", "busybox", "sh"]);
+    let mut child = command.args(["-c", script]).stdout(std::process::Stdio::piped()).spawn()?;
+    let mut output = child.stdout.take().unwrap();
+    let mut here = [0; 6];
+    std::io::Read::read_exact(&mut output, &mut here)?;
+    assert_eq!(&here, b"here\r\n");
+    std::thread::sleep(Duration::from_millis(300));
+    let before = sleeps(child.id())?;
+    std::thread::sleep(Duration::from_secs(1));
+    let wakeups = sleeps(child.id())? - before;
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut output, &mut rest)?;
+    assert_eq!((child.wait()?.code(), rest.as_str()), (Some(5), "back\r\n"));
+    assert!(wakeups < 20, "{wakeups} wake-ups in a second");
+    Ok(())
+}
+
+fn the_last_output_of_a_terminal_arrives(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    for round in 0..8 {
+        let ran =
+            docker.ran(["run", "--rm", "--network", "none", "-t", "busybox", "seq", "3000"])?;
+        let expected: String = (1..=3000).map(|n| format!("{n}\r\n")).collect();
+        assert!(ran.stdout == expected, "{round}: {} of {}", ran.stdout.len(), expected.len());
+    }
     Ok(())
 }

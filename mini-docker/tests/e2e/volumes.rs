@@ -8,6 +8,9 @@ pub const TESTS: &[Test] = &[
     ("a_volume_is_filled_kept_and_protected", a_volume_is_filled_kept_and_protected),
     ("a_folder_of_the_host_is_seen_and_written", a_folder_of_the_host_is_seen_and_written),
     ("volumes_from_another_container", volumes_from_another_container),
+    ("another_containers_volume_is_the_same_mount", another_containers_volume_is_the_same_mount),
+    ("a_volume_with_a_name_is_the_users", a_volume_with_a_name_is_the_users),
+    ("a_subpath_stays_in_its_volume", a_subpath_stays_in_its_volume),
     ("a_target_that_is_a_link_stays_inside", a_target_that_is_a_link_stays_inside),
 ];
 
@@ -105,6 +108,95 @@ fn volumes_from_another_container(sandbox: &Sandbox) -> Outcome {
     assert_eq!(docker.ran(["volume", "ls", "-q"])?.stdout.lines().count(), 1);
     assert_eq!(docker.ran(["rm", "-v", "first"])?.code, 0);
     assert_eq!(docker.ran(["volume", "ls", "-q"])?.stdout, "");
+    Ok(())
+}
+
+/// What `--volumes-from` gives is what the other container has, not what its words would mean to `-v`.
+fn another_containers_volume_is_the_same_mount(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let made =
+        docker.sh(&["-v", "data:/d"], "mkdir /d/open; echo 1 > /d/open/f; echo 2 > /d/secret")?;
+    assert_eq!(made.code, 0, "{made:?}");
+    let odd = sandbox.path("a:b");
+    std::fs::create_dir(&odd)?;
+    std::fs::write(odd.join("f"), "odd\n")?;
+    let shared = sandbox.path("shared");
+    std::fs::create_dir(&shared)?;
+    for arguments in [&["-t", "tmpfs", "none"][..], &["--make-shared"]] {
+        let status = std::process::Command::new("mount").args(arguments).arg(&shared).status()?;
+        assert!(status.success());
+    }
+    let bind = format!("type=bind,source={},target=/odd", odd.display());
+    let slave =
+        format!("type=bind,source={},target=/slave,bind-propagation=rslave", shared.display());
+    let created = docker.ran([
+        "create",
+        "--name=first",
+        "--mount=type=volume,source=data,target=/part,volume-subpath=open",
+        "--mount=type=volume,source=bare,target=/etc,volume-nocopy",
+        &format!("--mount={bind}"),
+        &format!("--mount={slave}"),
+        "busybox",
+    ])?;
+    assert_eq!(created.code, 0, "{created:?}");
+    let script = "ls /part; cat /odd/f; ls /etc; grep ' /slave ' /proc/self/mountinfo | grep -o master; true";
+    let ran = docker.sh(&["--volumes-from", "first"], script)?;
+    assert_eq!(ran.stdout, "f\nodd\nhostname\nhosts\nresolv.conf\nmaster\n", "{ran:?}");
+    // And once more, from the one that has it from the first.
+    let again = ["create", "--name=second", "--volumes-from=first", "busybox"];
+    assert_eq!(docker.ran(again)?.code, 0);
+    assert_eq!(docker.sh(&["--volumes-from", "second:ro"], script)?.stdout, ran.stdout);
+    Ok(())
+}
+
+fn a_volume_with_a_name_is_the_users(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let volumes =
+        || Ok::<_, Box<dyn std::error::Error>>(docker.ran(["volume", "ls", "-q"])?.stdout);
+    // Made without a name; but from then on the user names it.
+    let made = docker.ran(["volume", "create"])?.stdout;
+    let name = made.trim();
+    assert_eq!(docker.sh(&["-v", &format!("{name}:/d")], "echo 1 > /d/f")?.code, 0);
+    assert_eq!(volumes()?, made);
+    assert_eq!(docker.sh(&["-v", &format!("{name}:/d")], "cat /d/f")?.stdout, "1\n");
+    assert_eq!(docker.ran(["volume", "rm", name])?.code, 0);
+    // An anonymous one goes with the last container that has it, whichever that is.
+    for arguments in [
+        &["create", "--name=first", "-v", "/d", "busybox"][..],
+        &["create", "--name=second", "--volumes-from=first", "busybox"],
+    ] {
+        assert_eq!(docker.ran(arguments)?.code, 0);
+    }
+    assert_eq!(docker.sh(&["--volumes-from", "second"], "true")?.code, 0);
+    assert_eq!(volumes()?.lines().count(), 1);
+    assert_eq!(docker.ran(["rm", "-v", "first"])?.code, 0);
+    assert_eq!(volumes()?.lines().count(), 1);
+    assert_eq!(docker.ran(["rm", "-v", "second"])?.code, 0);
+    assert_eq!(volumes()?, "");
+    Ok(())
+}
+
+fn a_subpath_stays_in_its_volume(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let outside = sandbox.path("outside");
+    std::fs::create_dir(&outside)?;
+    std::fs::write(outside.join("secret"), "secret\n")?;
+    let script = format!(
+        "mkdir /d/sub; echo in > /d/sub/f; ln -s /sub /d/inner; ln -s {} /d/out; ln -s / /d/top; echo x > /d/file",
+        outside.display()
+    );
+    assert_eq!(docker.sh(&["-v", "data:/d"], &script)?.code, 0);
+    let mount = |path: &str| {
+        let mount = format!("--mount=type=volume,source=data,target=/m,volume-subpath={path}");
+        docker.sh(&[&mount], "ls /m; cat /m/f /m 2>/dev/null; true")
+    };
+    assert_eq!(mount("sub")?.stdout, "f\nin\n");
+    assert_eq!(mount("inner")?.stdout, "f\nin\n");
+    assert_eq!(mount("file")?.stdout, "/m\nx\n");
+    assert_eq!(mount("top")?.stdout, "file\ninner\nout\nsub\ntop\n");
+    let ran = mount("out")?;
+    assert_eq!((ran.code, ran.stdout.as_str()), (125, ""), "{ran:?}");
+    assert!(ran.stderr.contains("open volume subpath `out`"), "{ran:?}");
     Ok(())
 }
 

@@ -84,12 +84,9 @@ impl Docker {
 
     /// Control groups of this engine: every folder below any hierarchy that begins as its parent's name does.
     fn cgroups(&self) -> BTreeSet<PathBuf> {
-        let engine = mini_docker::engine::Engine {
-            root: self.root.clone(),
-            run_root: self.run_root.clone(),
-        };
+        let Ok(id) = std::fs::read_to_string(self.root.join("id")) else { return BTreeSet::new() };
         let mut found = BTreeSet::new();
-        search(Path::new("/sys/fs/cgroup"), &engine.cgroup_parent(), 5, &mut found);
+        search(Path::new("/sys/fs/cgroup"), &format!("mini-docker-{id}"), 5, &mut found);
         found
     }
 
