@@ -148,7 +148,9 @@ fn usage(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
     match error.kind() {
         // Without a verb there is nothing to do but to show the verbs.
-        ErrorKind::MissingSubcommand if std::env::args().nth(1).is_none() => {
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            if std::env::args().nth(1).is_none() =>
+        {
             Cli::command().print_help().ok();
             ExitCode::SUCCESS
         }
