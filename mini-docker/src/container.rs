@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use nix::errno::Errno;
 
+use crate::containers::{Containers, Held};
 use crate::create::{Created, remove_anonymous};
 use crate::engine::Engine;
 use crate::failure;
-use crate::record::{Containers, Held, Record, Status};
+use crate::record::{Record, Status};
 use start::Ended;
 
 /// Starts a container that was just created and sees it through to its end.
@@ -40,7 +41,7 @@ pub fn keep(engine: &Engine, created: Created<'_>) -> Result<String> {
         remove_anonymous(engine, &record.mounts, &record.id);
     }
     saved?;
-    crate::record::remove_tree(&reserved.keep().run_dir)?;
+    crate::files::remove_tree(&reserved.keep().run_dir)?;
     Ok(record.id)
 }
 
@@ -108,7 +109,7 @@ fn finish(engine: &Engine, held: Held, mut record: Record, outcome: Result<Ended
             }
         }
         let saved = containers.save(&record, None, true);
-        saved.and_then(|()| crate::record::remove_tree(&held.run_dir))
+        saved.and_then(|()| crate::files::remove_tree(&held.run_dir))
     };
     let ended = outcome?;
     if ended.oom {

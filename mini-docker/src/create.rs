@@ -15,9 +15,10 @@ use jiff::Timestamp;
 use oci_spec::image::Config as ImageConfig;
 use oci_spec::runtime::{LinuxBuilder, LinuxNamespaceType, Mount, RootBuilder, Spec, SpecBuilder};
 
+use crate::containers::{Containers, Reserved};
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::record::{Containers, NetworkRequest, Record, Reserved, Status};
+use crate::record::{NetworkRequest, Record, Status};
 use crate::spec::{is_own, own_sysctls};
 pub use mounts::volume_users;
 pub(crate) use mounts::{remove_anonymous, remove_orphans};

@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use images::{Image, Loaded, Reference, Removed};
 
+use crate::containers::Containers;
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::record::Containers;
 
 /// Finds an image by name, id or digest.
 ///

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use cgroups::Hierarchies;
 
+use crate::containers::Containers;
 use crate::engine::Engine;
-use crate::record::{Containers, Status};
+use crate::record::Status;
 
 /// Facts for `info`, in the order in which they are shown.
 #[derive(Debug)]

@@ -7,10 +7,12 @@
 
 pub mod cli;
 pub mod container;
+pub mod containers;
 pub mod create;
 pub mod engine;
 pub mod explain;
 pub mod failure;
+mod files;
 pub mod image;
 pub mod info;
 pub mod names;

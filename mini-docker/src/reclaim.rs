@@ -7,10 +7,12 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use cgroups::{Cgroup, Hierarchies};
 
+use crate::containers::{Containers, Held};
 use crate::create::{remove_anonymous, remove_orphans};
 use crate::engine::Engine;
 use crate::failure::{Failure, code};
-use crate::record::{Containers, Held, Status, remove_tree};
+use crate::files::remove_tree;
+use crate::record::Status;
 
 /// Looks for containers without a supervisor and takes their processes, links, rules, cgroups and folders away. A
 /// container that was not `--rm` is remembered as exited.

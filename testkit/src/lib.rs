@@ -197,6 +197,24 @@ fn fastrand(path: &Path) -> u16 {
     bytes.iter().fold(0u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(u16::from(*byte)))
 }
 
+/// Runs a test of a lesson as on a machine with systemd, where every mount is shared: what is mounted in another
+/// namespace must not appear in this one.
+///
+/// # Errors
+/// Those of the test.
+///
+/// # Panics
+/// If the mount table has changed.
+pub fn where_mounts_are_shared(sandbox: &Sandbox, test: fn(&Sandbox) -> Outcome) -> Outcome {
+    use nix::mount::{MsFlags, mount};
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SHARED, none)?;
+    let before = std::fs::read_to_string("/proc/self/mounts")?;
+    test(sandbox)?;
+    assert_eq!(std::fs::read_to_string("/proc/self/mounts")?, before);
+    Ok(())
+}
+
 /// The folder of this build's binaries: `target/<triple>/debug`.
 pub fn build_dir() -> PathBuf {
     let exe = std::env::current_exe().expect("/proc/self/exe is readable");

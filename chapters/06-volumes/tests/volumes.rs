@@ -122,13 +122,6 @@ fn the_lesson_is_true(sandbox: &Sandbox) -> Outcome {
     testkit::console::check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"), &sandbox.dir)
 }
 
-/// As on a machine with systemd, where every mount is shared: what a lesson mounts in another
-/// namespace must not appear in this one.
 fn the_lesson_where_mounts_are_shared(sandbox: &Sandbox) -> Outcome {
-    let status = std::process::Command::new("mount").args(["--make-rshared", "/"]).status()?;
-    assert!(status.success());
-    let before = std::fs::read_to_string("/proc/self/mounts")?;
-    the_lesson_is_true(sandbox)?;
-    assert_eq!(std::fs::read_to_string("/proc/self/mounts")?, before);
-    Ok(())
+    testkit::where_mounts_are_shared(sandbox, the_lesson_is_true)
 }

@@ -4,11 +4,12 @@ use anyhow::Result;
 use clap::{ArgAction, Args, Subcommand};
 
 use super::table;
+use crate::containers::Containers;
 use crate::create::options::{Options, parse_bool, switch};
 use crate::create::{create, remove_anonymous};
 use crate::engine::Engine;
 use crate::failure::{self, Failure, code};
-use crate::record::{Containers, Record, Status};
+use crate::record::{Record, Status};
 use crate::{container, explain};
 
 #[derive(Debug, Subcommand)]

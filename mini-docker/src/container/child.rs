@@ -25,7 +25,7 @@ use crate::terminal::{self, send_fd};
 #[derive(Debug)]
 pub struct Setup<'parent> {
     /// Locked by the supervisor alone.
-    pub held: &'parent crate::record::Held,
+    pub held: &'parent crate::containers::Held,
     /// Moves the child into its cgroup, on hierarchies into which it was not born.
     pub joiner: cgroups::Joiner,
     /// For the mounts at /sys/fs/cgroup.

@@ -7,8 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use anyhow::{Context, Result};
 use oci_spec::runtime::Spec;
 
+use crate::containers::Held;
 use crate::engine::open_dir;
-use crate::record::{Held, Record};
+use crate::record::Record;
 
 /// Writes resolv.conf, hostname and a first hosts, which the address is added to when it is known.
 pub(super) fn write_network_files(held: &Held, record: &Record, spec: &Spec) -> Result<()> {

@@ -7,9 +7,10 @@ use std::os::fd::AsFd;
 
 use super::files::write_hosts;
 use super::start::{network_namespace, owns_network};
+use crate::containers::Held;
 use crate::create::parse_mac;
 use crate::engine::Engine;
-use crate::record::{Held, Record};
+use crate::record::Record;
 
 /// Takes the container off its network when closed or dropped.
 #[derive(Debug)]

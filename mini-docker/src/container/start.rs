@@ -12,10 +12,11 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
 use super::child::Setup;
 use super::{child, files, network, user};
+use crate::containers::{Containers, Held};
 use crate::engine::{Engine, open_dir};
 use crate::explain::{self, Step};
 use crate::failure::Failure;
-use crate::record::{Containers, Held, Record, Status};
+use crate::record::{Record, Status};
 use crate::spec as translate;
 use crate::terminal::{self, Raw, Signals, Streams};
 

@@ -8,9 +8,10 @@ use oci_spec::runtime::{Mount, MountBuilder};
 
 use super::options::{Options, StorageFlags};
 use super::volumes_from::volumes_of;
+use crate::containers::Containers;
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::record::{Containers, MountRecord, NetworkRequest};
+use crate::record::{MountRecord, NetworkRequest};
 use crate::spec::SUBPATH_OPTION;
 
 /// Files that mini-docker writes for each container and mounts into it.

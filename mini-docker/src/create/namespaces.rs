@@ -4,9 +4,10 @@ use anyhow::Result;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType};
 
 use super::options::{IsolationFlags, NetworkFlags};
+use crate::containers::Containers;
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::record::{Containers, NetworkRequest};
+use crate::record::NetworkRequest;
 
 /// Checks the network flags and turns them into a request. `exposed` are the ports that `-P` publishes.
 pub(super) fn network_request(

@@ -3,9 +3,10 @@
 use anyhow::Result;
 
 use super::mounts::Requested;
+use crate::containers::Containers;
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::record::{Containers, MountRecord};
+use crate::record::MountRecord;
 
 /// `--volumes-from CONTAINER[:ro|rw]`.
 pub(super) fn volumes_of(engine: &Engine, text: &str) -> Result<Vec<Requested>> {
