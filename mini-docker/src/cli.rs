@@ -1,9 +1,14 @@
 //! The command line: Docker's verbs and flags. One file per group of verbs; each verb calls the library.
 
+mod archive;
 mod container;
 mod image;
+mod inspect;
+mod prune;
+mod registry;
 mod system;
-mod table;
+pub(crate) mod table;
+mod transfer;
 mod volume;
 
 use std::path::PathBuf;
@@ -39,6 +44,10 @@ struct Roots {
     #[arg(long, global = true, env = "MINI_DOCKER_RUN_ROOT", default_value = DEFAULT_RUN_ROOT, value_name = "DIR")]
     #[arg(hide_env = true, help_heading = "Global options")]
     run_root: PathBuf,
+    /// File of settings, with the keys of Docker's daemon.json [default: /etc/mini-docker/daemon.json]
+    #[arg(long, global = true, env = "MINI_DOCKER_CONFIG_FILE", value_name = "FILE")]
+    #[arg(hide_env = true, help_heading = "Global options")]
+    config_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,12 +66,26 @@ enum Command {
     /// Work with containers
     #[command(subcommand, subcommand_required = true)]
     Container(container::Verb),
+    /// Download an image from a registry
+    Pull(transfer::Pull),
+    /// Upload an image to a registry
+    Push(transfer::Push),
     /// Load images from an archive or an OCI layout
-    Load(image::Load),
+    Load(archive::Load),
     /// Make an image from a tar of a root file system
-    Import(image::Import),
+    Import(archive::Import),
+    /// Save images as an archive
+    Save(archive::Save),
+    /// Write a container's files as a tar
+    Export(archive::Export),
+    /// Make an image of a container
+    Commit(archive::Commit),
     /// List images
     Images(image::List),
+    /// Show how an image was made
+    History(image::History),
+    /// Show containers, images and volumes as JSON
+    Inspect(inspect::Inspect),
     /// Give an image another name
     Tag(image::Tag),
     /// Remove images
@@ -70,6 +93,8 @@ enum Command {
     /// Work with images
     #[command(subcommand, subcommand_required = true)]
     Image(image::Verb),
+    #[command(flatten)]
+    Registry(registry::Verb),
     /// Work with volumes
     #[command(subcommand, subcommand_required = true)]
     Volume(volume::Verb),
@@ -102,13 +127,17 @@ fn dispatch(cli: Cli) -> Result<u8> {
     if let Command::Version = cli.command {
         return system::version();
     }
+    if let Command::Registry(verb) = cli.command {
+        return verb.run(cli.roots.config_file.as_deref());
+    }
     crate::engine::require_root()?;
     if starts_a_container(&cli.command) {
         security::run_from_read_only_mount()?;
         // exec by descriptor has named the process after the descriptor.
         nix::sys::prctl::set_name(c"mini-docker").ok();
     }
-    let engine = Engine::open(&cli.roots.root, &cli.roots.run_root)?;
+    let mut engine = Engine::open(&cli.roots.root, &cli.roots.run_root)?;
+    engine.config_file = cli.roots.config_file;
     if let Err(error) = crate::reclaim::reclaim(&engine) {
         // Another run root is the user's mistake. What one container left is not in the way of another.
         if error.downcast_ref::<Failure>().is_some() {
@@ -123,12 +152,20 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Ps(verb) => verb.run(&engine),
         Command::Rm(verb) => verb.run(&engine),
         Command::Container(verb) => verb.run(&engine),
+        Command::Pull(verb) => verb.run(&engine),
+        Command::Push(verb) => verb.run(&engine),
         Command::Load(verb) => verb.run(&engine),
         Command::Import(verb) => verb.run(&engine),
+        Command::Save(verb) => verb.run(&engine),
+        Command::Export(verb) => verb.run(&engine),
+        Command::Commit(verb) => verb.run(&engine),
         Command::Images(verb) => verb.run(&engine),
+        Command::History(verb) => verb.run(&engine),
+        Command::Inspect(verb) => verb.run(&engine),
         Command::Tag(verb) => verb.run(&engine),
         Command::Rmi(verb) => verb.run(&engine),
         Command::Image(verb) => verb.run(&engine),
+        Command::Registry(verb) => verb.run(engine.config_file.as_deref()),
         Command::Volume(verb) => verb.run(&engine),
         Command::Info(verb) => verb.run(&engine),
         Command::Version => system::version(),

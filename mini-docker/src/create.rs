@@ -1,5 +1,6 @@
 //! From an image's config and the user's flags to a container that exists: a record, an OCI runtime spec, a folder.
 
+mod config;
 mod limits;
 mod mounts;
 mod namespaces;
@@ -81,17 +82,18 @@ pub fn create<'engine>(
     let parts =
         Parts { id: &id, hostname: &hostname, args: &args, network: &network, pid_mode: &pid_mode };
     let finished = spec(engine, &origin, &config, &parts, mounts, options).and_then(|spec| {
+        let given = config::given(&config, command, &hostname, &records, options)?;
         if let Some(file) = &options.cidfile {
             write_cidfile(file, &id)?;
         }
-        Ok(spec)
+        Ok((spec, given))
     });
     if finished.is_err() {
         // A held volume cannot be removed.
         holds.clear();
         mounts::remove_anonymous(engine, &records, &id);
     }
-    let spec = finished?;
+    let (spec, given) = finished?;
     let record = Record {
         name: reserved.name.clone(),
         image: origin.image.as_ref().map(|_| image.to_owned()),
@@ -105,6 +107,7 @@ pub fn create<'engine>(
         user: options.user.clone().or(config.user().clone()).unwrap_or_default(),
         group_add: options.group_add.clone(),
         mounts: records,
+        config: given,
         status: Status::Created,
         id,
         command: args,
@@ -146,19 +149,6 @@ fn check(options: &Options) -> Result<()> {
             .hint("with --uts host the name is the host's: leave out --hostname and --domainname")
             .into());
     }
-    match options.pull.as_deref() {
-        None | Some("missing" | "never") => {}
-        Some("always") => {
-            return Err(Failure::new("--pull always: pulling is not supported yet")
-                .hint("`mini-docker load` and `import` bring an image; leave out --pull")
-                .into());
-        }
-        Some(other) => {
-            return Err(Failure::new(format!("invalid --pull `{other}`"))
-                .hint("one of missing, never")
-                .into());
-        }
-    }
     match options.restart.as_deref() {
         None | Some("" | "no") => Ok(()),
         Some(other) => Err(Failure::new(format!(
@@ -186,7 +176,8 @@ fn origin(engine: &Engine, image: &str, options: &Options) -> Result<Origin> {
         }
         return Ok(Origin { image: None, rootfs: Some(folder) });
     }
-    let image = crate::image::resolve(engine, image)?;
+    let (platform, quiet) = (options.platform.as_ref(), options.quiet);
+    let image = crate::transfer::find_or_pull(engine, image, options.pull, platform, quiet)?;
     Ok(Origin { image: Some(image), rootfs: None })
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::failure::Failure;
+use crate::settings::Settings;
 
 /// The two state roots and the stores in them.
 ///
@@ -31,6 +32,8 @@ pub struct Engine {
     pub run_root: PathBuf,
     /// Sixteen hex digits that no other engine has: two may have the same paths, in different mount namespaces.
     pub id: String,
+    /// The settings file that was named on the command line; None: the default one, if it is there.
+    pub config_file: Option<PathBuf>,
 }
 
 /// Default of `--root`.
@@ -50,12 +53,20 @@ impl Engine {
             make_private(folder)?;
         }
         let id = identity(&root)?;
-        let engine = Self { root, run_root, id };
+        let engine = Self { root, run_root, id, config_file: None };
         for folder in ["containers", "names"] {
             make_private(&engine.root.join(folder))?;
         }
         make_private(&engine.run_root.join("containers"))?;
         Ok(engine)
+    }
+
+    /// How registries are reached: read when it is needed, which a start does not.
+    ///
+    /// # Errors
+    /// If the settings file is wrong.
+    pub fn settings(&self) -> Result<Settings> {
+        Settings::read(self.config_file.as_deref())
     }
 
     /// The image store (chapter 08).

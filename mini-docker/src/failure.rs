@@ -69,6 +69,17 @@ pub fn ask(text: &str) {
     std::io::stderr().write_all(text.as_bytes()).ok();
 }
 
+/// Asks a question and reads a line: anything but a yes is a no.
+///
+/// # Errors
+/// If standard input cannot be read.
+pub fn confirmed(question: &str) -> std::io::Result<bool> {
+    ask(question);
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
 /// Prints an error as `mini-docker: MESSAGE` and `hint: ...`, and returns its exit code.
 pub fn report(error: &anyhow::Error, usual_code: u8) -> u8 {
     let failure = explain(error);
@@ -109,10 +120,8 @@ pub fn explain(error: &anyhow::Error) -> Failure {
         hint = Some(hinted);
     } else if let Some(io) = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>())
     {
-        hint = io
-            .raw_os_error()
-            .and_then(|number| hint_for_errno(Errno::from_raw(number)))
-            .map(str::to_owned);
+        let errno = io.raw_os_error().map(Errno::from_raw);
+        hint = hint.or(errno.and_then(hint_for_errno).map(str::to_owned));
     }
     Failure { message, hint, code }
 }
@@ -171,6 +180,12 @@ fn hint_of_chapter(cause: &(dyn std::error::Error + 'static)) -> Option<String> 
     }
     if let Some(error) = cause.downcast_ref::<network::ParseError>() {
         return Some(error.hint.clone());
+    }
+    if let Some(layers::UnpackError::Limit { what: "bytes", .. }) = cause.downcast_ref() {
+        return Some(
+            "that is what the disk has free, less a reserve: free space, or use another --root"
+                .to_owned(),
+        );
     }
     cause.downcast_ref::<network::Error>().and_then(network::Error::hint)
 }

@@ -1,6 +1,7 @@
 //! Images: the store of chapter 08 and the layers of chapter 04, kept in step.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use images::{Image, Loaded, Reference, Removed};
@@ -8,6 +9,7 @@ use images::{Image, Loaded, Reference, Removed};
 use crate::containers::Containers;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::record::Record;
 
 /// Finds an image by name, id or digest.
 ///
@@ -15,10 +17,25 @@ use crate::failure::Failure;
 /// If there is none here, or the name could mean several.
 pub fn resolve(engine: &Engine, name: &str) -> Result<Image> {
     engine.images()?.resolve(name).map_err(|error| match error {
-        images::Error::NotFound(_) => Failure::new(format!("no such image here: {name}"))
-            .hint("`mini-docker images` lists what is here; `mini-docker load` and `import` bring one")
-            .into(),
-                other => other.into(),
+        images::Error::NotFound(_) => not_found(name),
+        other => other.into(),
+    })
+}
+
+fn not_found(name: &str) -> anyhow::Error {
+    Failure::new(format!("no such image here: {name}"))
+        .hint("`mini-docker images` lists what is here; `mini-docker load` and `import` bring one")
+        .into()
+}
+
+/// Finds the images to save, see [`images::Store::select`].
+///
+/// # Errors
+/// As [`resolve`].
+pub fn select(engine: &Engine, names: &[String]) -> Result<Vec<images::save::Selected>> {
+    engine.images()?.select(names).map_err(|error| match error {
+        images::Error::NotFound(name) => not_found(&name),
+        other => other.into(),
     })
 }
 
@@ -31,6 +48,7 @@ pub fn load(
     source: images::Source,
     name: Option<&Reference>,
 ) -> Result<Vec<Loaded>> {
+    settle(engine);
     let store = engine.images()?;
     let loaded = store.load(source, name)?;
     unpack_all(engine, &store, &loaded)?;
@@ -48,6 +66,7 @@ pub fn import(
     changes: &[String],
     message: &str,
 ) -> Result<Loaded> {
+    settle(engine);
     let store = engine.images()?;
     let loaded = store.import(tar, reference, changes, message)?;
     unpack_all(engine, &store, std::slice::from_ref(&loaded))?;
@@ -55,7 +74,7 @@ pub fn import(
 }
 
 /// Unpacks what is not unpacked yet. An image that cannot be unpacked is not kept.
-fn unpack_all(engine: &Engine, store: &images::Store, loaded: &[Loaded]) -> Result<()> {
+pub(crate) fn unpack_all(engine: &Engine, store: &images::Store, loaded: &[Loaded]) -> Result<()> {
     for one in loaded {
         let image = store.resolve(&one.id)?;
         if let Err(error) = unpack(engine, store, &image) {
@@ -82,10 +101,50 @@ pub fn unpack(engine: &Engine, store: &images::Store, image: &Image) -> Result<(
         let id = layer.diff_id.parse()?;
         if !layers.has(&id) {
             let tar = store.open_layer(layer)?;
-            layers.add(&id, tar).with_context(|| format!("unpack layer {}", layer.digest))?;
+            layers
+                .add_within(&id, tar, &room(engine)?)
+                .with_context(|| format!("unpack layer {}", layer.digest))?;
         }
     }
     Ok(())
+}
+
+/// Unpacks again what a container needs and the disk did not have yet when the machine went down.
+///
+/// # Errors
+/// If its image is gone, or as [`unpack`].
+pub fn restore(engine: &Engine, record: &Record) -> Result<()> {
+    let id = record.image_id.as_deref().unwrap_or_default();
+    let store = engine.images()?;
+    let image = store.resolve(id).map_err(|error| {
+        Failure::new(format!("a layer of container {} is not here: {error}", record.name))
+            .hint("pull or load its image again")
+    })?;
+    unpack(engine, &store, &image)
+}
+
+/// What a layer may hold: what the disk has free, less a reserve for the rest of the machine (a twentieth of the disk, at
+/// most 1 GiB). A small download may unpack to anything.
+///
+/// # Errors
+/// If the file system does not tell.
+pub fn room(engine: &Engine) -> Result<layers::Limits> {
+    const GIB: u64 = 1 << 30;
+    let disk = nix::sys::statvfs::statvfs(&engine.root)
+        .with_context(|| format!("read the free space of `{}`", engine.root.display()))?;
+    let block = disk.fragment_size();
+    let reserve = (disk.blocks() * block / 20).min(GIB);
+    let bytes = (disk.blocks_available() * block).saturating_sub(reserve);
+    // Headers and padding take time, not space.
+    Ok(layers::Limits { bytes, archive: bytes.saturating_add(GIB), ..layers::Limits::default() })
+}
+
+/// Has the disk take over what earlier commands of this boot have unpacked. By then it mostly has: the kernel writes what
+/// is half a minute old. For commands that change images, which nobody expects to end at once.
+pub fn settle(engine: &Engine) {
+    let settled = engine.layers().map(|layers| layers.settle(Duration::from_secs(40)));
+    // If it fails, the layers are unpacked again after a reboot, and that is all.
+    settled.map(|settled| settled.ok()).ok();
 }
 
 /// Bytes that an image's layers take unpacked: what `images` shows as its size.
@@ -101,6 +160,7 @@ pub fn unpacked_size(layers: &layers::Store, image: &Image) -> u64 {
 /// # Errors
 /// If a container uses the image, or it has several names and is named by its id.
 pub fn remove(engine: &Engine, name: &str, force: bool) -> Result<Removed> {
+    settle(engine);
     let containers = Containers::new(engine);
     let records = containers.list()?;
     let users = |id: &str| -> Vec<String> {
@@ -125,27 +185,35 @@ pub fn remove(engine: &Engine, name: &str, force: bool) -> Result<Removed> {
     Ok(removed)
 }
 
-/// Removes unpacked layers that belong to no image and no container.
+/// Unpacked layers that belong to no image and no container.
 ///
 /// # Errors
-/// If a layer cannot be removed.
-pub fn sweep_layers(engine: &Engine) -> Result<u64> {
+/// If a store cannot be read.
+pub(crate) fn unused_layers(engine: &Engine) -> Result<Vec<layers::DiffId>> {
     let mut needed = engine.images()?.diff_ids()?;
     let (records, damaged) = Containers::new(engine).scan()?;
     if !damaged.is_empty() {
         // Nobody knows which layers they use.
-        return Ok(0);
+        return Ok(Vec::new());
     }
     for record in records {
         needed.extend(record.layers);
     }
+    let ids = engine.layers()?.ids()?.into_iter();
+    Ok(ids.filter(|id| !needed.contains(&id.to_string())).collect())
+}
+
+/// Removes unpacked layers that belong to no image and no container, and what was being unpacked when a command was
+/// killed.
+///
+/// # Errors
+/// If a layer cannot be removed.
+pub fn sweep_layers(engine: &Engine) -> Result<u64> {
     let layers = engine.layers()?;
     let mut freed = 0;
-    for id in layers.ids()? {
-        if !needed.contains(&id.to_string()) {
-            freed += layers.size(&id).unwrap_or_default();
-            layers.remove(&id)?;
-        }
+    for id in unused_layers(engine)? {
+        freed += layers.size(&id).unwrap_or_default();
+        layers.remove(&id)?;
     }
     layers.reclaim()?;
     Ok(freed)

@@ -6,17 +6,28 @@
 //! spec, the only description of a container; everything after works from that spec.
 
 pub mod cli;
+pub mod commit;
 pub mod container;
 pub mod containers;
 pub mod create;
+pub mod credentials;
 pub mod engine;
 pub mod explain;
+pub mod export;
 pub mod failure;
 mod files;
+pub mod format;
 pub mod image;
 pub mod info;
+pub mod inspect;
 pub mod names;
+pub mod output;
+mod pause;
+pub mod progress;
+pub mod prune;
 pub mod reclaim;
 pub mod record;
+pub mod settings;
 pub mod spec;
 pub mod terminal;
+pub mod transfer;

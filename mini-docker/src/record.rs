@@ -60,6 +60,10 @@ pub struct Record {
     /// `-l`.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// What the flags change in the image's `config` object (`Env`, `Cmd`, ...): `commit` makes it part of an image.
+    /// `null` takes a field away.
+    #[serde(default)]
+    pub config: serde_json::Map<String, serde_json::Value>,
     /// What has become of it.
     pub status: Status,
 }

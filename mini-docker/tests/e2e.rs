@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+#[path = "e2e/archives.rs"]
+mod archives;
 #[path = "e2e/attacks.rs"]
 mod attacks;
 #[path = "e2e/basics.rs"]
@@ -12,8 +14,12 @@ mod errors;
 mod flags;
 #[path = "e2e/images.rs"]
 mod images;
+#[path = "e2e/inspect.rs"]
+mod inspect;
 #[path = "e2e/life.rs"]
 mod life;
+#[path = "e2e/login.rs"]
+mod login;
 #[path = "e2e/network.rs"]
 mod network;
 #[path = "e2e/readme.rs"]
@@ -31,12 +37,15 @@ mod volumes;
 fn main() {
     network::echo_if_asked();
     let all = [
+        archives::TESTS,
         attacks::TESTS,
         basics::TESTS,
         errors::TESTS,
         flags::TESTS,
         images::TESTS,
+        inspect::TESTS,
         life::TESTS,
+        login::TESTS,
         network::TESTS,
         readme::TESTS,
         story::TESTS,

@@ -20,6 +20,7 @@
 
 pub mod console;
 mod leaks;
+pub mod registry;
 
 use std::error::Error;
 use std::fmt;

@@ -7,7 +7,7 @@
 //! data, global PAX headers are skipped.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 
 use nix::sys::time::TimeSpec;
 use tar::{GnuExtSparseHeader, Header};
@@ -17,7 +17,7 @@ use crate::header::{checksum_is_right, number, padding};
 use crate::pax::{self, Records};
 pub use crate::sparse::Fragment;
 use crate::sparse::{self, Map, Sparse};
-use crate::stream::Stream;
+use crate::stream::{BUFFER, Stream};
 
 /// Longest extended header. Go's reader stops there too.
 const MAX_EXTENSION: u64 = 1 << 20;
@@ -98,9 +98,17 @@ impl Extensions {
     }
 }
 
-impl<R: Read> Reader<R> {
+impl<R: Read> Reader<BufReader<R>> {
     /// Starts at the first header.
     pub fn new(input: R) -> Self {
+        Self::buffered(BufReader::with_capacity(BUFFER, input))
+    }
+}
+
+impl<R: BufRead> Reader<R> {
+    /// As [`new`](Reader::new) for an input that has a buffer of its own: the data of files is
+    /// taken right from there.
+    pub fn buffered(input: R) -> Self {
         Self { stream: Stream::new(input) }
     }
 

@@ -80,9 +80,24 @@ pub enum DiffError {
 /// # Errors
 /// [`DiffError`]; `out` then holds part of an archive.
 pub fn diff(upper: BorrowedFd<'_>, out: impl Write) -> Result<DiffStats, DiffError> {
+    diff_of(upper, &|_| true, out)
+}
+
+/// As [`diff`], of what `keep` wants: it is asked for each path, `etc/hosts`, before anything below it.
+///
+/// What is removed while this works, in a tree that is in use, is left out.
+///
+/// # Errors
+/// As [`diff`].
+pub fn diff_of(
+    upper: BorrowedFd<'_>,
+    keep: &dyn Fn(&[u8]) -> bool,
+    out: impl Write,
+) -> Result<DiffStats, DiffError> {
     let root = open_dir(upper, b".").during("open directory", "/")?;
     let out = BufWriter::with_capacity(BUFFER, out);
-    let mut writer = Writer { out, stats: DiffStats::default(), first_names: HashMap::new() };
+    let (stats, first_names) = (DiffStats::default(), HashMap::new());
+    let mut writer = Writer { out, keep, stats, first_names };
     let stat = fstat(&root).during("read attributes", "/")?;
     writer.directory(&root, b"", &stat)?;
     writer.out.write_all(&[0; 1024]).map_err(DiffError::Write)?;
@@ -90,14 +105,15 @@ pub fn diff(upper: BorrowedFd<'_>, out: impl Write) -> Result<DiffStats, DiffErr
     Ok(writer.stats)
 }
 
-struct Writer<W> {
+struct Writer<'k, W> {
     out: W,
+    keep: &'k dyn Fn(&[u8]) -> bool,
     stats: DiffStats,
     /// First names of files that have several, by device and inode.
     first_names: HashMap<(u64, u64), Vec<u8>>,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write> Writer<'_, W> {
     fn directory(&mut self, dir: &File, path: &[u8], stat: &FileStat) -> Result<(), DiffError> {
         let name = if path.is_empty() { b"./".to_vec() } else { [path, b"/"].concat() };
         let attributes = self.attributes(dir.as_fd(), b".", path)?;
@@ -115,17 +131,25 @@ impl<W: Write> Writer<W> {
     }
 
     fn child(&mut self, dir: &File, name: &[u8], path: &[u8]) -> Result<(), DiffError> {
+        if !(self.keep)(path) {
+            return Ok(());
+        }
         if name.starts_with(WHITEOUT) {
             return Err(DiffError::Reserved(shown(path)));
         }
         if path.len() > PATH_MAX {
             return Err(Errno::ENAMETOOLONG).during("write entry", shown(path))?;
         }
-        let stat = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)
-            .during("read attributes", shown(path))?;
+        let stat = match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => return Ok(()),
+            other => other.during("read attributes", shown(path))?,
+        };
         let entry_type = match kind(stat.st_mode) {
             SFlag::S_IFDIR => {
-                let child = open_dir(dir, name).during("open directory", shown(path))?;
+                let child = match open_dir(dir, name) {
+                    Err(Errno::ENOENT) => return Ok(()),
+                    other => other.during("open directory", shown(path))?,
+                };
                 return self.directory(&child, path, &stat);
             }
             SFlag::S_IFCHR if stat.st_rdev == 0 => {
@@ -148,30 +172,35 @@ impl<W: Write> Writer<W> {
                 let first = first.clone();
                 return self.header(path, EntryType::Link, &stat, &first, &[]);
             }
-            self.first_names.insert(inode, path.to_vec());
         }
         let link = match entry_type {
-            EntryType::Symlink => readlinkat(dir, name).during("read link", shown(path))?,
+            EntryType::Symlink => match readlinkat(dir, name) {
+                Err(Errno::ENOENT) => return Ok(()),
+                other => other.during("read link", shown(path))?,
+            },
             _ => OsString::new(),
         };
+        // Before the header: a file that has gone meanwhile has none. Not blocking: it may be a fifo by now.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = match entry_type {
+            EntryType::Regular => match openat(dir, name, flags, Mode::empty()) {
+                Err(Errno::ENOENT) => return Ok(()),
+                other => Some(other.during("open file", shown(path))?),
+            },
+            _ => None,
+        };
         let attributes = self.attributes(dir.as_fd(), name, path)?;
-        self.header(path, entry_type, &stat, link.as_bytes(), &attributes.kept)?;
-        if entry_type == EntryType::Regular {
-            self.contents(dir, name, path, stat.st_size.cast_unsigned())?;
+        if stat.st_nlink > 1 {
+            self.first_names.insert((stat.st_dev, stat.st_ino), path.to_vec());
         }
-        Ok(())
+        self.header(path, entry_type, &stat, link.as_bytes(), &attributes.kept)?;
+        match file {
+            Some(file) => self.contents(File::from(file), path, stat.st_size.cast_unsigned()),
+            None => Ok(()),
+        }
     }
 
-    fn contents(
-        &mut self,
-        dir: &File,
-        name: &[u8],
-        path: &[u8],
-        size: u64,
-    ) -> Result<(), DiffError> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = openat(dir, name, flags, Mode::empty()).during("open file", shown(path))?;
-        let mut file = File::from(file);
+    fn contents(&mut self, mut file: File, path: &[u8], size: u64) -> Result<(), DiffError> {
         let mut buffer = vec![0; (size as usize).clamp(1, BUFFER)];
         let mut left = size;
         while left > 0 {

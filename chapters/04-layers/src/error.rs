@@ -39,6 +39,16 @@ pub enum UnpackError {
         /// The file it wants to be.
         target: String,
     },
+    /// The archive is readable, but holds more than it was allowed ([`Limits`](crate::Limits)).
+    #[error("too much in the archive: with `{entry}` it unpacks to more than {allowed} {what}")]
+    Limit {
+        /// The entry that goes too far.
+        entry: String,
+        /// How many are allowed.
+        allowed: u64,
+        /// Of what: `bytes`, `files and directories`.
+        what: &'static str,
+    },
     /// The kernel refused a step; the object is the entry.
     #[error(transparent)]
     Kernel(#[from] KernelError),

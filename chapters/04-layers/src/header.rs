@@ -38,9 +38,9 @@ pub(crate) fn number(field: &[u8]) -> Option<i64> {
 pub(crate) fn checksum_is_right(header: &Header) -> bool {
     let bytes = header.as_bytes();
     let others = || bytes[..148].iter().chain(&bytes[156..]);
-    let unsigned: i64 = others().map(|byte| i64::from(*byte)).sum::<i64>() + 8 * 32;
-    let signed: i64 = others().map(|byte| i64::from(*byte as i8)).sum::<i64>() + 8 * 32;
-    number(&header.as_old().cksum).is_some_and(|sum| sum == unsigned || sum == signed)
+    let unsigned = || others().map(|byte| i64::from(*byte)).sum::<i64>() + 8 * 32;
+    let signed = || others().map(|byte| i64::from(*byte as i8)).sum::<i64>() + 8 * 32;
+    number(&header.as_old().cksum).is_some_and(|sum| sum == unsigned() || sum == signed())
 }
 
 #[cfg(test)]

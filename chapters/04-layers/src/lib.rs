@@ -10,7 +10,8 @@
 //!    the root;
 //! 3. [`unpack()`] applies the entries below a directory descriptor. Whatever the archive says,
 //!    nothing lands outside;
-//! 4. [`Store`] keeps each layer once, under its diff ID, complete or not at all;
+//! 4. [`Store`] keeps each layer once, under its diff ID, complete or not at all; it reads with one
+//!    thread and writes with another;
 //! 5. [`overlay`] joins the layers and a container's own folder to one tree, as a mount without a
 //!    place yet;
 //! 6. [`diff()`] turns what a container wrote back into a layer.
@@ -19,6 +20,7 @@
 //! and tar(5) for the archive, `Documentation/filesystems/overlayfs.rst` of the kernel for what a
 //! layer looks like on disk.
 
+mod ahead;
 pub mod archive;
 mod attributes;
 pub mod compat;
@@ -26,19 +28,23 @@ pub mod diff;
 mod digest;
 mod error;
 mod header;
+mod limits;
 pub mod names;
 mod overlay;
 mod pax;
 mod places;
 mod remove;
+mod settled;
 mod sparse;
 mod store;
 mod stream;
+mod temporary;
 pub mod unpack;
 
-pub use diff::{DiffError, DiffStats, diff};
+pub use diff::{DiffError, DiffStats, diff, diff_of};
 pub use digest::{DiffId, ParseDiffIdError};
 pub use error::UnpackError;
+pub use limits::Limits;
 pub use overlay::{MAX_LOWERS, Refusal, can_hold_upper, overlay};
 pub use store::{Added, Error, Reclaimed, Store};
-pub use unpack::{Stats, unpack};
+pub use unpack::{Stats, unpack, unpack_within};

@@ -22,6 +22,7 @@ use syscalls::{During, inroot};
 
 use crate::attributes::{open_dir, set_opaque};
 use crate::error::{UnpackError, shown};
+use crate::limits::Budget;
 use crate::names::PATH_MAX;
 
 /// The kernel's own limit for links in one path.
@@ -32,6 +33,8 @@ pub(crate) struct Places {
     current: Option<Current>,
     /// Name of overlay's attribute for opaque directories.
     opaque_key: &'static str,
+    /// What may still be made.
+    pub(crate) budget: Budget,
 }
 
 struct Current {
@@ -43,8 +46,8 @@ struct Current {
 }
 
 impl Places {
-    pub(crate) fn new(root: File, opaque_key: &'static str) -> Self {
-        Self { root: Rc::new(root), current: None, opaque_key }
+    pub(crate) fn new(root: File, opaque_key: &'static str, budget: Budget) -> Self {
+        Self { root: Rc::new(root), current: None, opaque_key, budget }
     }
 
     pub(crate) fn root(&self) -> Rc<File> {
@@ -151,6 +154,7 @@ impl Places {
         parent: usize,
         links: u32,
     ) -> Result<File, UnpackError> {
+        self.budget.entry(done)?;
         if let Some(made) = self.make_plain(here, name).during("make directory", shown(done))? {
             return Ok(made);
         }

@@ -2,14 +2,14 @@
 //!
 //! Recursion needs a descriptor or a stack frame per level, and a hostile layer can nest deeper
 //! than there are descriptors. Here a directory that is not empty is moved up beside the one being
-//! removed, and taken next: two descriptors are enough for any depth.
+//! removed, and taken next: three descriptors are enough for any depth.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, renameat};
+use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -23,9 +23,12 @@ pub(crate) fn remove_all(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errn
         Err(Errno::EISDIR) => {}
         Err(errno) => return Err(errno),
     }
-    let mut pending = vec![CString::new(name).map_err(|_| Errno::EINVAL)?];
+    // Only the first one has a name of its own, so that a million of them take 8 MB of memory.
+    let first = CString::new(name).map_err(|_| Errno::EINVAL)?;
+    let mut pending = vec![0_u64];
     let mut serial = 0_u64;
-    while let Some(directory) = pending.last().cloned() {
+    while let Some(&number) = pending.last() {
+        let directory = if number == 0 { first.clone() } else { moved(number)? };
         let before = pending.len();
         empty(parent, &directory, &mut pending, &mut serial)?;
         match unlinkat(parent, &*directory, UnlinkatFlags::RemoveDir) {
@@ -38,43 +41,48 @@ pub(crate) fn remove_all(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errn
     Ok(())
 }
 
-/// Unlinks the files of a directory and moves its directories up into `parent`.
+/// The name of a directory that was moved up.
+fn moved(serial: u64) -> Result<CString, Errno> {
+    CString::new(format!(".wh..wh.rm.{serial}")).map_err(|_| Errno::EINVAL)
+}
+
+/// Unlinks the files of a directory and moves its directories up into `parent`. The names are taken
+/// as they come: of a directory with a million files no list is made.
 fn empty(
     parent: BorrowedFd<'_>,
     directory: &CString,
-    pending: &mut Vec<CString>,
+    pending: &mut Vec<u64>,
     serial: &mut u64,
 ) -> Result<(), Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut dir = Dir::openat(parent, &**directory, flags, Mode::empty())?;
-    let names: Result<Vec<CString>, Errno> = dir
-        .iter()
-        .map(|entry| entry.map(|entry| entry.file_name().to_owned()))
-        .filter(|name| !matches!(name.as_deref().map(|name| name.to_bytes()), Ok(b"." | b"..")))
-        .collect();
-    for name in names? {
-        match unlinkat(dir.as_fd(), &*name, UnlinkatFlags::NoRemoveDir) {
+    let dir = openat(parent, &**directory, flags, Mode::empty())?;
+    let mut names = Dir::openat(&dir, ".", flags, Mode::empty())?;
+    for entry in names.iter() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        match unlinkat(&dir, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => continue,
             Err(Errno::EISDIR) => {}
             Err(errno) => return Err(errno),
         }
-        match unlinkat(dir.as_fd(), &*name, UnlinkatFlags::RemoveDir) {
+        match unlinkat(&dir, name, UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => continue,
             Err(Errno::ENOTEMPTY | Errno::EEXIST) => {}
             Err(errno) => return Err(errno),
         }
-        let moved = loop {
+        loop {
             *serial += 1;
-            let text = format!(".wh..wh.rm.{serial}");
-            let moved = CString::new(text).map_err(|_| Errno::EINVAL)?;
-            match renameat(dir.as_fd(), &*name, parent, &*moved) {
-                Ok(()) => break moved,
+            match renameat(&dir, name, parent, &*moved(*serial)?) {
+                Ok(()) => break,
                 // Left by a removal that was killed.
                 Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR) => {}
                 Err(errno) => return Err(errno),
             }
-        };
-        pending.push(moved);
+        }
+        pending.push(*serial);
     }
     Ok(())
 }

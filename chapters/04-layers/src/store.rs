@@ -1,36 +1,44 @@
-//! Keeps each layer once, under the digest of its content: complete and synced, or not there at
-//! all.
+//! Keeps each layer once, under the digest of its content: complete, or not there at all.
 //!
 //! ```text
 //! DIR/<64 hex digits>/diff        the tree, as overlay wants it
 //! DIR/<64 hex digits>/layer.json  its size
+//! DIR/<64 hex digits>/unsynced    until the disk has it: the name of the boot that made it
 //! DIR/tmp/<hex>.<pid>.<n>/        being unpacked; its lock is held by whoever does so
 //! ```
 //!
 //! A layer is unpacked beside its place and renamed when its digest was right, so nobody ever sees
 //! half of one. The kernel drops the lock of a process that dies: a temporary folder that nobody
 //! has locked is refuse.
+//!
+//! Nobody waits for the disk when a layer is added: a power cut can take what a killed process
+//! cannot. So a layer of an earlier boot that was never synced is not there, and is unpacked again.
 
-use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat, renameat};
-use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
+use nix::fcntl::{Flock, FlockArg, OFlag, open, renameat};
+use nix::sys::stat::Mode;
 use nix::unistd::{fsync, syncfs};
 use serde::{Deserialize, Serialize};
 use syscalls::{During, KernelError};
 
+use crate::ahead;
+use crate::archive::Reader;
 use crate::attributes::open_dir;
-use crate::digest::{DiffId, Hashing};
+use crate::digest::DiffId;
 use crate::error::UnpackError;
+use crate::limits::{Bounded, Limits};
 use crate::remove::remove_all;
-use crate::unpack::unpack;
+use crate::settled::{State, mark, marked_for, state, unmark};
+use crate::temporary::{RECORD, TMP, Temporary, is_at};
+use crate::unpack::apply_all;
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -84,9 +92,6 @@ pub struct Store {
     fd: OwnedFd,
 }
 
-const TMP: &str = "tmp";
-const RECORD: &str = "layer.json";
-
 impl Store {
     /// Opens the store in `dir`, which is made if it is missing.
     ///
@@ -110,9 +115,9 @@ impl Store {
         Ok(Self { dir, fd })
     }
 
-    /// Whether the layer is there.
+    /// Whether the layer is there, whole: it is synced, or the machine has been up ever since.
     pub fn has(&self, id: &DiffId) -> bool {
-        fstatat(&self.fd, id.hex(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+        matches!(state(&self.fd, id), State::Synced | State::Unsynced)
     }
 
     /// The folder with the layer's tree, for [`overlay`](crate::overlay()); absolute. It need not
@@ -121,31 +126,100 @@ impl Store {
         self.dir.join(id.hex()).join("diff")
     }
 
-    /// Unpacks a layer from its uncompressed tar stream.
+    /// Unpacks a layer from its uncompressed tar stream, with the default [`Limits`].
     ///
     /// If it is there already, nothing is read. Two processes may add the same layer at the same
     /// time: both succeed, and one copy stays. Leftovers of killed processes are removed on the
-    /// way.
+    /// way. A second thread reads and hashes meanwhile; it has ended when this returns.
     ///
-    /// # Errors [`Error::Digest`] if the bytes are not those of the layer, [`Error::Unpack`],
+    /// The layer can be used at once, but is on the disk only after [`settle`](Self::settle).
+    ///
+    /// # Errors
+    /// [`Error::Digest`] if the bytes are not those of the layer, [`Error::Unpack`],
     /// [`Error::Kernel`]; then nothing is left. A damaged archive is reported as [`Error::Digest`]
     /// if its digest is wrong too.
-    pub fn add(&self, expected: &DiffId, tar: impl Read) -> Result<Added, Error> {
-        if self.has(expected) {
-            return self.added(expected);
+    pub fn add(&self, expected: &DiffId, tar: impl Read + Send) -> Result<Added, Error> {
+        self.add_within(expected, tar, &Limits::default())
+    }
+
+    /// As [`add`](Self::add), up to some limits. An archive that goes beyond them is not read to
+    /// its end, so nothing is known about its digest.
+    ///
+    /// # Errors
+    /// As for [`add`](Self::add).
+    pub fn add_within(
+        &self,
+        expected: &DiffId,
+        tar: impl Read + Send,
+        limits: &Limits,
+    ) -> Result<Added, Error> {
+        match state(&self.fd, expected) {
+            State::Synced | State::Unsynced => return self.added(expected),
+            State::Doubtful => self.remove_doubtful(expected)?,
+            State::Missing => {}
         }
         self.reclaim()?;
-        let temporary = Temporary::make(self, expected)?;
+        let temporary = Temporary::make(&self.fd, expected)?;
         let tree = temporary.make_tree()?;
-        let added = verified(expected, tar, &tree)?;
+        let added = verified(expected, tar, limits, &tree)?;
         temporary.write_record(added)?;
-        // Once for all files: a sync each would take longer than all the rest.
-        syncfs(&tree).during("sync", temporary.path())?;
-        temporary.rename_to(expected)?;
+        // The mark is there before the layer is: file systems keep the order of names.
+        let marked = mark(&*temporary.lock).during("mark layer", expected)?;
+        if !marked {
+            syncfs(&tree).during("sync", temporary.path())?;
+        }
+        temporary.rename_to(&self.fd, expected)?;
+        if !marked {
+            fsync(&self.fd).during("sync layer store", self.dir.display())?;
+        }
         Ok(added)
     }
 
-    /// The layers that are there, sorted.
+    /// Brings to the disk what was added since the machine has started, if something of it is at
+    /// least so old: to be called when nobody waits. The kernel writes what is half a minute old,
+    /// so then there is little left to wait for. Returns the number of layers. Without it they are
+    /// unpacked again after a reboot.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`]; then the disk does not have them yet.
+    pub fn settle(&self, age: Duration) -> Result<usize, Error> {
+        let mut settled = 0;
+        if !self.ids()?.iter().any(|id| marked_for(&self.fd, id).is_some_and(|own| own >= age)) {
+            return Ok(0);
+        }
+        // In parts, so that the open folders do not get too many.
+        for ids in self.ids()?.chunks(256) {
+            // Open before the sync: a layer that is added again meanwhile is another folder.
+            let unsynced = ids.iter().filter(|id| state(&self.fd, id) == State::Unsynced);
+            let folders: Vec<File> =
+                unsynced.filter_map(|id| open_dir(&self.fd, id.hex().as_bytes()).ok()).collect();
+            if !folders.is_empty() {
+                syncfs(&self.fd).during("sync layer store", self.dir.display())?;
+            }
+            for folder in &folders {
+                unmark(folder).during("mark layer as synced in", self.dir.display())?;
+            }
+            settled += folders.len();
+        }
+        Ok(settled)
+    }
+
+    /// Removes a layer of an earlier boot, unless another process has done so and added it anew.
+    fn remove_doubtful(&self, id: &DiffId) -> Result<(), Error> {
+        let folder = open_dir(&self.fd, b".").during("open layer store", self.dir.display())?;
+        let _one_at_a_time = Flock::lock(folder, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| KernelError::new("lock", self.dir.display(), errno))?;
+        if state(&self.fd, id) != State::Doubtful {
+            return Ok(());
+        }
+        match self.remove(id) {
+            Err(Error::Missing(_)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// The layers that have a folder, sorted; also those of an earlier boot that
+    /// [`has`](Self::has) does not count, since they take space.
     ///
     /// # Errors
     /// [`Error::Kernel`].
@@ -168,6 +242,9 @@ impl Store {
     }
 
     fn added(&self, id: &DiffId) -> Result<Added, Error> {
+        if !self.has(id) {
+            return Err(Error::Missing(id.clone()));
+        }
         let path = self.dir.join(id.hex()).join(RECORD);
         let text = match std::fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -185,7 +262,7 @@ impl Store {
     /// # Errors
     /// [`Error::Missing`], [`Error::Kernel`].
     pub fn remove(&self, id: &DiffId) -> Result<(), Error> {
-        let temporary = Temporary::make(self, id)?;
+        let temporary = Temporary::make(&self.fd, id)?;
         match renameat(&self.fd, id.hex(), &*temporary.lock, "removed") {
             Ok(()) => Ok(()),
             Err(Errno::ENOENT) => Err(Error::Missing(id.clone())),
@@ -219,105 +296,33 @@ impl Store {
 }
 
 /// Unpacks, and judges by the digest first: whatever else is wrong with other bytes does not
-/// matter.
-fn verified(expected: &DiffId, tar: impl Read, tree: &File) -> Result<Added, Error> {
-    let mut hashing = Hashing::new(tar);
-    let unpacked = unpack(&mut hashing, tree.as_fd());
-    if let Err(source @ (UnpackError::Kernel(_) | UnpackError::Read { .. })) = unpacked {
-        return Err(Error::Unpack { id: expected.clone(), source });
+/// matter. Where unpacking cannot go on, the rest is not waited for.
+fn verified(
+    expected: &DiffId,
+    tar: impl Read + Send,
+    limits: &Limits,
+    tree: &File,
+) -> Result<Added, Error> {
+    use UnpackError::{Kernel, Limit, Read};
+    let failed = |source| Error::Unpack { id: expected.clone(), source };
+    let (unpacked, digest) = ahead::read(Bounded::new(tar, limits.archive), |bytes| {
+        let unpacked = apply_all(Reader::buffered(&mut *bytes), tree.as_fd(), limits);
+        if matches!(unpacked, Err(Kernel(_) | Read { .. } | Limit { .. })) {
+            bytes.stop();
+        }
+        unpacked
+    })
+    .during("start a thread to read layer", expected)?;
+    if let Err(source @ (Kernel(_) | Read { .. } | Limit { .. })) = unpacked {
+        return Err(failed(source));
     }
-    let actual = hashing.finish().during("read layer", expected)?;
+    let actual =
+        digest.map_err(|source| failed(Read { entry: "the end of the archive".into(), source }))?;
     if actual != *expected {
         return Err(Error::Digest { expected: expected.clone(), actual });
     }
-    let stats = unpacked.map_err(|source| Error::Unpack { id: expected.clone(), source })?;
+    let stats = unpacked.map_err(failed)?;
     Ok(Added { size: stats.bytes, files: stats.files })
-}
-
-/// A folder in `tmp` that is ours as long as we hold its lock; removed when dropped.
-struct Temporary<'store> {
-    store: &'store Store,
-    tmp: File,
-    name: String,
-    lock: Flock<File>,
-}
-
-impl<'store> Temporary<'store> {
-    fn make(store: &'store Store, id: &DiffId) -> Result<Self, KernelError> {
-        match mkdirat(&store.fd, TMP, Mode::from_bits_truncate(0o700)) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(errno).during("make folder", TMP),
-        }
-        let tmp = open_dir(&store.fd, TMP.as_bytes()).during("open folder", TMP)?;
-        let mut serial = 0_u32;
-        loop {
-            let name = format!("{}.{}.{serial}", id.hex(), std::process::id());
-            serial += 1;
-            match mkdirat(&tmp, &*name, Mode::from_bits_truncate(0o700)) {
-                Ok(()) => {}
-                Err(Errno::EEXIST) => continue,
-                Err(errno) => return Err(errno).during("make folder", name),
-            }
-            // Between mkdir and lock it looks abandoned, and somebody may reclaim it: then try
-            // another one.
-            let folder = match open_dir(&tmp, name.as_bytes()) {
-                Err(Errno::ENOENT) => continue,
-                other => other.during("open folder", &name)?,
-            };
-            let lock = Flock::lock(folder, FlockArg::LockExclusive)
-                .map_err(|(_, errno)| KernelError::new("lock folder", &name, errno))?;
-            if is_at(&lock, &tmp, OsStr::new(&name)) {
-                return Ok(Self { store, tmp, name, lock });
-            }
-        }
-    }
-
-    fn path(&self) -> String {
-        format!("{TMP}/{}", self.name)
-    }
-
-    fn make_tree(&self) -> Result<File, KernelError> {
-        let mode = Mode::from_bits_truncate(0o755);
-        mkdirat(&*self.lock, "diff", mode).during("make folder", "diff")?;
-        let tree = open_dir(&*self.lock, b"diff").during("open folder", "diff")?;
-        fchmod(&tree, mode).during("set mode", "diff")?;
-        Ok(tree)
-    }
-
-    fn write_record(&self, added: Added) -> Result<(), KernelError> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-        let mode = Mode::from_bits_truncate(0o600);
-        let file = openat(&*self.lock, RECORD, flags, mode).during("make layer record", RECORD)?;
-        serde_json::to_writer(File::from(file), &added)
-            .map_err(std::io::Error::from)
-            .during("write layer record", RECORD)
-    }
-
-    /// Makes it the layer. If somebody else was first, theirs stays, and ours goes with `self`.
-    fn rename_to(self, id: &DiffId) -> Result<(), KernelError> {
-        match renameat(&self.tmp, &*self.name, &self.store.fd, id.hex()) {
-            Ok(()) | Err(Errno::EEXIST | Errno::ENOTEMPTY) => {}
-            Err(errno) => return Err(errno).during("keep layer", id),
-        }
-        fsync(&self.store.fd).during("sync layer store", self.store.dir.display())
-    }
-}
-
-impl Drop for Temporary<'_> {
-    fn drop(&mut self) {
-        // After the rename there is nothing under this name. What cannot be removed now, `reclaim`
-        // tries again.
-        remove_all(self.tmp.as_fd(), self.name.as_bytes()).ok();
-    }
-}
-
-/// Whether an open folder is what `name` in `parent` is now.
-fn is_at(folder: &File, parent: &File, name: &OsStr) -> bool {
-    let named = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-    match (fstat(folder), named) {
-        (Ok(open), Ok(named)) => (open.st_dev, open.st_ino) == (named.st_dev, named.st_ino),
-        _ => false,
-    }
 }
 
 fn names(dir: &Path) -> Result<Vec<std::ffi::OsString>, KernelError> {

@@ -1,17 +1,17 @@
 //! The bytes of an archive, one read of a large buffer at a time.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::BufRead;
 
 use crate::error::{UnpackError, shown};
 
 /// One read of this many bytes at a time: fewer system calls, and it still fits the processor's
 /// cache.
-const BUFFER: usize = 256 * 1024;
+pub(crate) const BUFFER: usize = 256 * 1024;
 
 /// A stream that knows whose bytes it is giving out.
 #[derive(Debug)]
 pub(crate) struct Stream<R> {
-    input: BufReader<R>,
+    input: R,
     /// Bytes of the current entry's data that nobody has read yet.
     pub(crate) data: u64,
     /// Padding after them.
@@ -20,14 +20,9 @@ pub(crate) struct Stream<R> {
     pub(crate) last: Vec<u8>,
 }
 
-impl<R: Read> Stream<R> {
+impl<R: BufRead> Stream<R> {
     pub(crate) fn new(input: R) -> Self {
-        Self {
-            input: BufReader::with_capacity(BUFFER, input),
-            data: 0,
-            padding: 0,
-            last: b"the first entry".to_vec(),
-        }
+        Self { input, data: 0, padding: 0, last: b"the first entry".to_vec() }
     }
 
     /// The next bytes of the current entry's data, at most `limit` and as many as are in memory;
@@ -37,8 +32,7 @@ impl<R: Read> Stream<R> {
         if want == 0 {
             return Ok(&[]);
         }
-        self.fill()?;
-        let chunk = self.input.buffer();
+        let chunk = self.fill()?;
         Ok(&chunk[..chunk.len().min(usize::try_from(want).unwrap_or(usize::MAX))])
     }
 
@@ -62,8 +56,7 @@ impl<R: Read> Stream<R> {
 
     pub(crate) fn read(&mut self, mut into: &mut [u8]) -> Result<(), UnpackError> {
         while !into.is_empty() {
-            self.fill()?;
-            let chunk = self.input.buffer();
+            let chunk = self.fill()?;
             let length = chunk.len().min(into.len());
             into[..length].copy_from_slice(&chunk[..length]);
             self.input.consume(length);
@@ -74,20 +67,21 @@ impl<R: Read> Stream<R> {
 
     pub(crate) fn skip(&mut self, mut length: u64) -> Result<(), UnpackError> {
         while length > 0 {
-            self.fill()?;
-            let step = length.min(self.input.buffer().len() as u64);
+            let step = length.min(self.fill()?.len() as u64);
             self.input.consume(step as usize);
             length -= step;
         }
         Ok(())
     }
 
-    /// Makes sure that something is in the buffer.
-    fn fill(&mut self) -> Result<(), UnpackError> {
+    /// What is in the buffer: at least one byte.
+    fn fill(&mut self) -> Result<&[u8], UnpackError> {
         if self.at_end()? {
             return self.malformed("the archive ends in the middle");
         }
-        Ok(())
+        let entry = &self.last;
+        let failed = |source| UnpackError::Read { entry: shown(entry), source };
+        self.input.fill_buf().map_err(failed)
     }
 
     pub(crate) fn at_end(&mut self) -> Result<bool, UnpackError> {

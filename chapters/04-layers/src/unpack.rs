@@ -6,7 +6,7 @@
 //! `O_NOFOLLOW`). What is in the way is removed, never written through.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
@@ -15,11 +15,12 @@ use nix::sys::stat::{Mode, SFlag, fstatat, makedev, mkdirat, mknodat};
 use nix::unistd::{Whence, linkat, lseek, symlinkat};
 use syscalls::During;
 
-use crate::archive::{Entry, Kind, Reader};
-use crate::attributes::{clear_xattrs, open_dir, set_at, set_on, set_opaque};
+use crate::archive::{Entry, Fragment, Kind, Reader};
+use crate::attributes::{clear_xattrs, first_mode, open_dir, set_at, set_on, set_opaque};
 use crate::error::{UnpackError, shown};
+use crate::limits::{Bounded, Budget, Limits};
 use crate::names::{Place, place};
-use crate::overlay::opaque_key;
+use crate::overlay::{in_user_namespace, opaque_key};
 use crate::places::{Places, kind};
 use crate::remove::remove_all;
 
@@ -36,6 +37,8 @@ pub struct Stats {
     pub whiteouts: u64,
     /// Extended attributes that were left out: overlay's own, or none the filesystem knows.
     pub skipped_xattrs: u64,
+    /// Devices that were left out, in a user namespace, where nobody may make one.
+    pub skipped_devices: u64,
 }
 
 /// Unpacks an uncompressed tar stream below `dir`, as one layer of an overlay: a whiteout becomes a
@@ -46,15 +49,37 @@ pub struct Stats {
 /// 0755, owned by root. Of entries with one name, the last one counts. Nothing is synced to the
 /// disk.
 ///
+/// [`Limits`] are the default ones.
+///
 /// # Errors
 /// [`UnpackError`]; what was unpacked so far stays, to be removed by the caller.
 pub fn unpack(tar: impl Read, dir: BorrowedFd<'_>) -> Result<Stats, UnpackError> {
+    unpack_within(tar, dir, &Limits::default())
+}
+
+/// As [`unpack()`], up to some limits.
+///
+/// # Errors
+/// As for [`unpack()`].
+pub fn unpack_within(
+    tar: impl Read,
+    dir: BorrowedFd<'_>,
+    limits: &Limits,
+) -> Result<Stats, UnpackError> {
+    apply_all(Reader::new(Bounded::new(tar, limits.archive)), dir, limits)
+}
+
+/// Applies all entries of an archive.
+pub(crate) fn apply_all(
+    mut archive: Reader<impl BufRead>,
+    dir: BorrowedFd<'_>,
+    limits: &Limits,
+) -> Result<Stats, UnpackError> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = openat(dir, ".", flags, Mode::empty()).during("open directory", "/")?;
     let opaque_key = opaque_key();
-    let places = Places::new(File::from(root), opaque_key);
+    let places = Places::new(File::from(root), opaque_key, Budget::new(*limits));
     let mut applier = Applier { places, opaque_key, stats: Stats::default() };
-    let mut archive = Reader::new(tar);
     while let Some(entry) = archive.next_entry()? {
         applier.apply(&entry, &mut archive)?;
     }
@@ -69,12 +94,16 @@ struct Applier {
 }
 
 impl Applier {
-    fn apply<R: Read>(
+    fn apply<R: BufRead>(
         &mut self,
         entry: &Entry,
         archive: &mut Reader<R>,
     ) -> Result<(), UnpackError> {
         self.stats.entries += 1;
+        self.places.budget.entry(&entry.name)?;
+        let xattrs = entry.xattrs.iter().map(|(key, value)| (key.len() + value.len()) as u64);
+        let target = if entry.kind == Kind::Symlink { entry.link.len() as u64 } else { 0 };
+        self.places.budget.bytes(xattrs.sum::<u64>() + target, &entry.name)?;
         match place(&entry.name)? {
             Place::Ignored => Ok(()),
             Place::Root => self.root(entry),
@@ -129,14 +158,14 @@ impl Applier {
 
     fn directory(&mut self, entry: &Entry, parent: &[u8], name: &[u8]) -> Result<(), UnpackError> {
         let dir = self.places.enter(parent)?;
-        let private = Mode::from_bits_truncate(0o700);
+        let mode = first_mode(entry);
         let (mut existed, mut opaque) = (false, false);
-        match mkdirat(&dir, name, private) {
+        match mkdirat(&dir, name, mode) {
             Ok(()) => {}
             Err(Errno::EEXIST) if is_directory(&dir, name, entry)? => existed = true,
             Err(Errno::EEXIST) => {
                 opaque = self.displace(&dir, name, entry)?;
-                mkdirat(&dir, name, private).during("make directory", entry.shown())?;
+                mkdirat(&dir, name, mode).during("make directory", entry.shown())?;
             }
             Err(errno) => return Ok(Err(errno).during("make directory", entry.shown())?),
         }
@@ -151,17 +180,20 @@ impl Applier {
         Ok(())
     }
 
-    fn file<R: Read>(
+    fn file<R: BufRead>(
         &mut self,
         entry: &Entry,
         parent: &[u8],
         name: &[u8],
         archive: &mut Reader<R>,
     ) -> Result<(), UnpackError> {
+        let data = |fragments: &Vec<_>| fragments.iter().map(|part: &Fragment| part.length).sum();
+        let stored = entry.sparse.as_ref().map_or(entry.size, data);
+        self.places.budget.bytes(stored, &entry.name)?;
         let dir = self.places.enter(parent)?;
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mode = Mode::from_bits_truncate(0o600);
+        let mode = first_mode(entry);
         let file = self.make(&dir, name, entry, "make file", || openat(&dir, name, flags, mode))?;
         let mut file = File::from(file);
         self.stats.bytes += match &entry.sparse {
@@ -232,9 +264,20 @@ impl Applier {
         };
         let (major, minor) = entry.device;
         let mode = Mode::from_bits_truncate(entry.mode);
-        self.make(&dir, name, entry, "make device or pipe", || {
+        let made = self.make(&dir, name, entry, "make device or pipe", || {
             mknodat(&dir, name, kind, mode, makedev(major, minor))
-        })?;
+        });
+        match made {
+            // In a user namespace nobody may make a device. Docker without root goes on, too: what
+            // a container needs in /dev is put there when it starts.
+            Err(UnpackError::Kernel(error))
+                if error.errno == Errno::EPERM && kind != SFlag::S_IFIFO && in_user_namespace() =>
+            {
+                self.stats.skipped_devices += 1;
+                return Ok(());
+            }
+            other => other?,
+        }
         self.stats.skipped_xattrs += set_at(dir.as_fd(), name, entry)?;
         Ok(())
     }
@@ -275,7 +318,7 @@ fn is_directory(dir: &File, name: &[u8], entry: &Entry) -> Result<bool, UnpackEr
 }
 
 /// Writes the next `length` bytes of the archive's data.
-fn copy<R: Read>(
+fn copy<R: BufRead>(
     file: &mut File,
     length: u64,
     entry: &Entry,

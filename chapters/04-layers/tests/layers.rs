@@ -4,6 +4,8 @@
 
 #[path = "layers/hostile.rs"]
 mod hostile;
+#[path = "layers/limits.rs"]
+mod limits;
 #[path = "layers/mounting.rs"]
 mod mounting;
 #[path = "layers/random.rs"]
@@ -33,11 +35,17 @@ fn main() {
         ("hostile_archives_do_no_harm", hostile::hostile_archives_do_no_harm),
         ("cut_and_damaged_archives_are_refused", hostile::cut_and_damaged_archives_are_refused),
         ("very_deep_trees_can_be_removed", hostile::very_deep_trees_can_be_removed),
+        ("limits_are_kept_to_the_last_byte", limits::limits_are_kept_to_the_last_byte),
+        ("a_bomb_meets_a_quota", limits::a_bomb_meets_a_quota),
+        ("memory_does_not_grow_with_the_archive", limits::memory_does_not_grow_with_the_archive),
         ("random_trees_go_there_and_back", random::random_trees_go_there_and_back),
         ("a_layer_is_kept_once", storing::a_layer_is_kept_once),
         ("a_tampered_layer_leaves_nothing", storing::a_tampered_layer_leaves_nothing),
         ("a_killed_add_is_completed_by_the_next", storing::a_killed_add_is_completed_by_the_next),
         ("two_processes_add_the_same_layer", storing::two_processes_add_the_same_layer),
+        ("a_power_cut_takes_what_was_not_synced", storing::a_power_cut_takes_what_was_not_synced),
+        ("no_thread_is_left", storing::no_thread_is_left),
+        ("a_disk_error_ends_the_reader", storing::a_disk_error_ends_the_reader),
         ("the_topmost_layer_wins", mounting::the_topmost_layer_wins),
         ("many_and_oddly_named_layers", mounting::many_and_oddly_named_layers),
         ("all_layers_in_one_option", mounting::all_layers_in_one_option),

@@ -20,7 +20,9 @@ pub struct NoDigest(pub String);
 impl Digest {
     /// Computes the digest of some bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        let mut hash = Digester::new();
+        hash.update(bytes);
+        hash.finish()
     }
 
     /// The 64 hex digits: the file name below `blobs/sha256`.
@@ -61,21 +63,66 @@ impl FromStr for Digest {
     }
 }
 
+/// SHA-256 by whom this processor lets do it faster.
+#[derive(Clone)]
+enum Digester {
+    /// Uses the processor's own SHA instructions; without them it is plain Rust.
+    Sha2(Sha256),
+    /// Assembly for processors without SHA instructions: 1.8 times as fast as plain Rust.
+    #[cfg(target_arch = "x86_64")]
+    Ring(ring::digest::Context),
+}
+
+impl Digester {
+    fn new() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if !std::is_x86_feature_detected!("sha") {
+            return Self::Ring(ring::digest::Context::new(&ring::digest::SHA256));
+        }
+        Self::Sha2(Sha256::new())
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha2(hash) => hash.update(bytes),
+            #[cfg(target_arch = "x86_64")]
+            Self::Ring(hash) => hash.update(bytes),
+        }
+    }
+
+    fn finish(self) -> Digest {
+        match self {
+            Self::Sha2(hash) => Digest(hash.finalize().into()),
+            #[cfg(target_arch = "x86_64")]
+            Self::Ring(hash) => {
+                let mut digest = [0; 32];
+                digest.copy_from_slice(hash.finish().as_ref());
+                Digest(digest)
+            }
+        }
+    }
+}
+
 /// Passes bytes through and computes their digest: wraps a reader or a writer.
 pub(crate) struct Hashing<T> {
     inner: T,
-    hasher: Sha256,
+    hasher: Digester,
     bytes: u64,
 }
 
 impl<T> Hashing<T> {
     pub(crate) fn new(inner: T) -> Self {
-        Self { inner, hasher: Sha256::new(), bytes: 0 }
+        Self { inner, hasher: Digester::new(), bytes: 0 }
     }
 
     /// The digest and number of the bytes that went through so far.
     pub(crate) fn so_far(&self) -> (Digest, u64) {
-        (Digest(self.hasher.clone().finalize().into()), self.bytes)
+        (self.hasher.clone().finish(), self.bytes)
+    }
+
+    /// The number of bytes that went through so far.
+    pub(crate) fn so_far_bytes(&self) -> u64 {
+        self.bytes
     }
 
     fn count(&mut self, bytes: &[u8]) {
@@ -116,6 +163,21 @@ mod tests {
         for wrong in ["", "sha256:", "sha512:00", &empty[..70], &empty.to_uppercase(), "sha256:é"]
         {
             wrong.parse::<Digest>().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn whoever_does_it_the_digest_is_the_same() {
+        let expected = "sha256:b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9";
+        let all = [
+            Digester::Sha2(Sha256::new()),
+            #[cfg(target_arch = "x86_64")]
+            Digester::Ring(ring::digest::Context::new(&ring::digest::SHA256)),
+        ];
+        for mut hash in all {
+            hash.update(b"hello ");
+            hash.update(b"world");
+            assert_eq!(hash.finish().to_string(), expected);
         }
     }
 

@@ -124,5 +124,5 @@ pub(crate) fn arrival(
         document::manifest(&descriptor(MANIFEST, &stored), &Platform::host(), &mut fetch)?;
     let image = document::image(&manifest, &mut fetch)?;
     check_layers(spool, &image)?;
-    Ok(Arrival { manifest, image, names })
+    Ok(Arrival { manifest, image, names, origin: None })
 }

@@ -204,6 +204,18 @@ fn check_layer_type(what: &str, media_type: &str) -> Result<(), Error> {
     }
 }
 
+/// A layer that registries must not hand out: base layers of Windows, to be fetched from their maker.
+pub(crate) fn check_fetchable(image: &str, layer: &Descriptor) -> Result<(), Error> {
+    let foreign = [".foreign.", ".nondistributable."];
+    if foreign.iter().any(|word| layer.media_type.contains(word)) {
+        let what = format!("layer {} of {image}", layer.digest);
+        let reason = "it is a foreign layer, which registries do not hold \
+                      (hint: images with such layers are made for Windows)";
+        return Err(Error::invalid(&what, reason));
+    }
+    Ok(())
+}
+
 /// Of the entries of an image index, the one that suits `platform` best.
 pub(crate) fn choose(
     what: &str,
@@ -263,6 +275,7 @@ pub(crate) fn image(manifest: &Manifest, from: &mut Fetch<'_>) -> Result<Image, 
         id: manifest.config.digest.to_string(),
         manifest_digest: manifest.descriptor.digest.to_string(),
         references: Vec::new(),
+        repo_digests: Vec::new(),
         created: config.created().as_deref().and_then(|text| text.parse().ok()),
         size: manifest.descriptor.size + manifest.config.size + blobs.values().sum::<u64>(),
         config,

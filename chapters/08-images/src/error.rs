@@ -152,6 +152,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Another part of the same work has failed, and its error is the one to tell.
+    #[error("stopped: another layer has failed")]
+    Stopped,
+    /// A registry could not be reached, or refused.
+    #[error(transparent)]
+    Registry(#[from] crate::registry::Error),
     /// The kernel refused a step.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -176,17 +182,8 @@ fn list(platforms: &[Platform]) -> String {
 impl Error {
     /// Wraps the failure of a reader, or takes out the error of ours that travelled in it.
     pub(crate) fn read(what: &str, error: &io::Error) -> Self {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> =
-            error.get_ref().map(|inner| inner as _);
-        while let Some(inner) = cause {
-            if let Some(ours) = inner.downcast_ref::<Self>() {
-                return ours.clone();
-            }
-            // An io::Error hides its payload from source(), it shows only the payload's own source.
-            cause = match inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-                Some(payload) => Some(payload),
-                None => inner.source(),
-            };
+        if let Some(ours) = Self::inside(error) {
+            return ours;
         }
         let text = error.to_string();
         // The tar crate has no kinds of its own for these, and quotes the archive's bytes.
@@ -202,6 +199,22 @@ impl Error {
             printable(&text)
         };
         Self::Read { what: what.to_owned(), reason }
+    }
+
+    /// The error of ours that travelled through the readers of others, if there is one in the chain of causes.
+    pub(crate) fn inside(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let mut cause = Some(error);
+        while let Some(inner) = cause {
+            if let Some(ours) = inner.downcast_ref::<Self>() {
+                return Some(ours.clone());
+            }
+            // An io::Error hides its payload from source(), it shows only the payload's own source.
+            cause = match inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+                Some(payload) => Some(payload),
+                None => inner.source(),
+            };
+        }
+        None
     }
 
     pub(crate) fn invalid(what: &str, reason: impl ToString) -> Self {

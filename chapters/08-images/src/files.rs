@@ -142,7 +142,7 @@ impl<'s> Files<'s> {
         let mut fetch = |what: &str, descriptor: &Descriptor| self.blob_document(what, descriptor);
         let image = document::image(&manifest, &mut fetch)?;
         check_layers(self.spool, &image)?;
-        Ok(Arrival { manifest, image, names })
+        Ok(Arrival { manifest, image, names, origin: None })
     }
 }
 

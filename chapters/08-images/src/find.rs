@@ -41,9 +41,13 @@ impl Store {
                 Some(digest) => {
                     let of_name =
                         |entry: &Entry| Some(entry.reference()?.name() == reference.name());
+                    // The digest of the manifest, or of the image index that it was chosen from.
+                    let is = |entry: &Entry| {
+                        entry.descriptor.digest == digest || entry.origin == Some(digest)
+                    };
                     index
                         .entries()
-                        .filter(|entry| entry.descriptor.digest == digest)
+                        .filter(is)
                         .filter(|entry| of_name(entry) == Some(true))
                         .collect()
                 }

@@ -14,6 +14,10 @@ pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The complete name, as containerd and Docker write it.
 pub(crate) const FULL_NAME: &str = "io.containerd.image.name";
 
+/// The digest that a registry has for the name: of the manifest, or of the image index that it was chosen from. Only an
+/// image that was pulled or pushed has it.
+const REPO_DIGEST: &str = "mini-docker.repo-digest";
+
 pub(crate) struct Index {
     document: Map<String, Value>,
 }
@@ -25,6 +29,8 @@ pub(crate) struct Entry {
     /// [`FULL_NAME`], or else [`REF_NAME`] as it stands.
     name: Option<String>,
     full: bool,
+    /// [`REPO_DIGEST`].
+    pub(crate) origin: Option<Digest>,
 }
 
 impl Entry {
@@ -85,6 +91,32 @@ impl Index {
     /// The entry with this canonical name.
     pub(crate) fn find(&self, canonical: &str) -> Option<Entry> {
         self.entries().find(|entry| entry.is(canonical))
+    }
+
+    /// What registries call a manifest, in order: `busybox@sha256:...`, each once.
+    pub(crate) fn repo_digests(&self, manifest: &Digest) -> Vec<String> {
+        let mut digests = Vec::new();
+        for entry in self.entries().filter(|entry| entry.descriptor.digest == *manifest) {
+            if let (Some(name), Some(origin)) = (entry.reference(), entry.origin) {
+                let digest = format!("{}@{origin}", name.familiar_name());
+                if !digests.contains(&digest) {
+                    digests.push(digest);
+                }
+            }
+        }
+        digests
+    }
+
+    /// Notes under which digest a registry has what a name points to.
+    pub(crate) fn set_origin(&mut self, reference: &Reference, origin: &Digest) {
+        let canonical = reference.to_string();
+        for value in self.manifests_mut() {
+            if entry(value).is_some_and(|entry| entry.is(&canonical))
+                && let Some(Value::Object(annotations)) = value.get_mut("annotations")
+            {
+                annotations.insert(REPO_DIGEST.into(), json!(origin.to_string()));
+            }
+        }
     }
 
     /// Names that point to a manifest, in order.
@@ -192,7 +224,8 @@ fn entry(value: &Value) -> Option<Entry> {
     };
     let full_name = annotation(FULL_NAME);
     let full = full_name.is_some();
-    Some(Entry { descriptor, name: full_name.or_else(|| annotation(REF_NAME)), full })
+    let origin = annotation(REPO_DIGEST).and_then(|text| text.parse().ok());
+    Some(Entry { descriptor, name: full_name.or_else(|| annotation(REF_NAME)), full, origin })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Chapter 08: the image, and where it is kept.
+//! Chapter 08: the image, where it is kept, and how it travels.
 //!
 //! An image is three kinds of blobs, each named by the SHA-256 of its bytes: *layers* (tar archives, usually
 //! compressed), a *config* (JSON: what to run, and the digests of the unpacked layers), and a *manifest* (JSON: which
@@ -14,33 +14,47 @@
 //! 5. `index.rs`: `index.json`, where unknown data survives;
 //! 6. `spool.rs`, [`store`], `find.rs`, `remove.rs`: the content store; nothing is visible before it is complete;
 //! 7. [`load`], `files.rs`, `docker.rs`, `legacy.rs`: archives made elsewhere, in any of their forms;
-//! 8. [`import`] and [`changes`]: a plain root file system becomes an image.
+//! 8. [`import`] and [`changes`]: a plain root file system becomes an image;
+//! 9. [`save`] and [`commit`]: the way out, and a new image on top of another;
+//! 10. [`registry`]: the protocol, from a challenge to a chunked upload;
+//! 11. `pull.rs`, `fetch.rs`, `incoming.rs`: from a name to unpacked layers in one pass; `push.rs`: the way back.
 //!
-//! What is deliberately not here: unpacking (chapter 04), and talking to registries. A registry client needs from this
-//! chapter what [`load`] needs, a spool and one commit.
+//! What is deliberately not here: unpacking. A pull hands the layers, as they come, to whoever implements [`Unpack`].
 
 pub mod changes;
+pub mod commit;
 pub mod digest;
 mod docker;
 mod document;
 mod error;
+mod fetch;
 mod files;
 mod find;
 pub mod import;
+mod incoming;
 mod index;
 mod legacy;
 pub mod load;
 pub mod platform;
+mod pull;
+mod push;
+
 pub mod reference;
+pub mod registry;
 mod remove;
+pub mod save;
 mod spool;
 pub mod store;
 mod stream;
+mod work;
 
 pub use digest::Digest;
 pub use error::Error;
 pub use load::{Loaded, Source};
 pub use platform::Platform;
+pub use pull::{LayerState, Observer, Pull, PullError, Pulled, Unpack};
+pub use push::{Push, PushedImage};
+
 pub use reference::Reference;
 pub use remove::{Removed, Swept};
 pub use store::Store;
@@ -59,6 +73,9 @@ pub struct Image {
     pub manifest_digest: String,
     /// Names that point to it, in the order of `index.json`. Empty for an image that lost its name ("dangling").
     pub references: Vec<Reference>,
+    /// What registries call it, `busybox@sha256:...`: digests of its manifest, or of the image index that it was chosen
+    /// from. Empty for an image that was neither pulled nor pushed.
+    pub repo_digests: Vec<String>,
     /// The config. Fields that the OCI specification does not have (Docker's health check, for instance) are only
     /// in the raw bytes: [`Store::config_json`].
     pub config: ImageConfiguration,
@@ -71,6 +88,11 @@ pub struct Image {
 }
 
 impl Image {
+    /// The platform that it was made for.
+    pub fn platform(&self) -> Platform {
+        Platform::of(&self.config)
+    }
+
     /// A sentence to print before running it, if the image was made for another machine: the program may still run
     /// where an emulator is registered (binfmt_misc).
     pub fn platform_warning(&self) -> Option<String> {

@@ -1,6 +1,7 @@
 //! Which machine an image is for: `linux/amd64`, `linux/arm64/v8`.
 
 use std::fmt;
+use std::str::FromStr;
 
 use oci_spec::image::ImageConfiguration;
 
@@ -70,6 +71,57 @@ impl Platform {
     }
 }
 
+/// Why a text is no platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "invalid platform `{}`: {reason} (hint: write it as os/architecture: linux/amd64)",
+    printable(text)
+)]
+pub struct NoPlatform {
+    /// The text.
+    pub text: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+/// `os/architecture[/variant]`, or an architecture alone; the names that kernels use for architectures are understood.
+impl FromStr for Platform {
+    type Err = NoPlatform;
+
+    fn from_str(text: &str) -> Result<Self, NoPlatform> {
+        let fail = |reason| Err(NoPlatform { text: text.to_owned(), reason });
+        let lower = text.to_ascii_lowercase();
+        let parts: Vec<&str> = lower.split('/').collect();
+        let word = |part: &&str| {
+            !part.is_empty()
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+        };
+        if !parts.iter().all(word) {
+            return fail("a part is empty or has strange characters");
+        }
+        let (os, architecture, variant) = match parts[..] {
+            ["linux"] => return Ok(Self::host()),
+            [architecture] => ("linux", architecture, None),
+            [os, architecture] => (os, architecture, None),
+            [os, architecture, variant] => (os, architecture, Some(variant)),
+            _ => return fail("it has more than three parts"),
+        };
+        let (architecture, implied) = match architecture {
+            "x86_64" | "x86-64" => ("amd64", None),
+            "i386" | "i686" => ("386", None),
+            "arm64" | "aarch64" => ("arm64", Some("v8")),
+            "armhf" | "arm" => ("arm", Some("v7")),
+            "armel" => ("arm", Some("v6")),
+            other => (other, None),
+        };
+        Ok(Self {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            variant: variant.or(implied).map(str::to_owned),
+        })
+    }
+}
+
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&printable(&format!("{}/{}", self.os, self.architecture)))?;
@@ -90,6 +142,25 @@ mod tests {
             os: parts.next().unwrap(),
             architecture: parts.next().unwrap(),
             variant: parts.next(),
+        }
+    }
+
+    #[test]
+    fn what_people_write() {
+        for (text, means) in [
+            ("linux/amd64", "linux/amd64"),
+            ("amd64", "linux/amd64"),
+            ("linux/x86_64", "linux/amd64"),
+            ("LINUX/aarch64", "linux/arm64/v8"),
+            ("linux/arm64", "linux/arm64/v8"),
+            ("linux/arm/v6", "linux/arm/v6"),
+            ("windows/amd64", "windows/amd64"),
+        ] {
+            assert_eq!(text.parse::<Platform>().map(|p| p.to_string()), Ok(means.to_owned()));
+        }
+        for wrong in ["", "/", "linux/", "a/b/c/d", "linux/\u{1b}[31m"] {
+            let error = wrong.parse::<Platform>().unwrap_err().to_string();
+            assert!(!error.contains('\u{1b}') && error.contains("hint"), "{error}");
         }
     }
 

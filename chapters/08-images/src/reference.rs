@@ -130,6 +130,24 @@ impl Reference {
         self.digest
     }
 
+    /// Only registry, repository and digest, if it has a digest: beside one, a tag says nothing.
+    #[must_use]
+    pub fn without_moot_tag(&self) -> Self {
+        match self.digest {
+            Some(_) => Self { tag: None, ..self.clone() },
+            None => self.clone(),
+        }
+    }
+
+    /// The same repository with another tag and no digest.
+    ///
+    /// # Errors
+    /// If the text cannot be a tag.
+    pub fn with_tag(&self, tag: &str) -> Result<Self, ParseError> {
+        check_tag(tag).map_err(|reason| ParseError { text: tag.to_owned(), reason, hint: None })?;
+        Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
+    }
+
     /// Registry and repository without tag and digest: `docker.io/library/busybox`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.registry, self.repository)

@@ -107,11 +107,13 @@ impl Store {
     pub fn gc(&self) -> Result<Swept, Error> {
         let _lock = self.lock()?;
         Spool::reclaim(&self.root.join("tmp"))?;
-        self.sweep(&self.index()?)
+        let (files, bytes) = self.remove_incoming()?;
+        let swept = self.sweep(&self.index()?)?;
+        Ok(Swept { blobs: swept.blobs + files, bytes: swept.bytes + bytes })
     }
 
     /// Mark and sweep; the caller holds the lock, so no load is between its blobs and its index.
-    fn sweep(&self, index: &Index) -> Result<Swept, Error> {
+    pub(crate) fn sweep(&self, index: &Index) -> Result<Swept, Error> {
         let (mut marked, mut followed) = (BTreeSet::new(), BTreeSet::new());
         for entry in index.entries() {
             self.mark(&entry.descriptor.digest, &mut marked, &mut followed)?;

@@ -13,6 +13,9 @@ use crate::error::Error;
 /// Bytes copied at once.
 const CHUNK: usize = 128 << 10;
 
+/// The list of a spool's unpacked layers, one diff ID in each line.
+const ANNOUNCED: &str = "layers";
+
 /// A blob that lies complete on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stored {
@@ -83,6 +86,31 @@ impl Spool {
         }
     }
 
+    /// Notes which unpacked layers will be needed, so that nobody takes them for refuse meanwhile.
+    pub(crate) fn announce(&self, diff_ids: &[&str]) -> Result<(), Error> {
+        let path = self.dir.join(ANNOUNCED);
+        Ok(fs::write(&path, diff_ids.join("\n")).during("write file", path.display())?)
+    }
+
+    /// What all spools below `tmp` have announced.
+    pub(crate) fn announced(tmp: &Path) -> Vec<String> {
+        let spools = fs::read_dir(tmp).into_iter().flatten().flatten();
+        let lists =
+            spools.filter_map(|spool| fs::read_to_string(spool.path().join(ANNOUNCED)).ok());
+        lists.flat_map(|list| list.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
+    /// Takes a further link to a blob that lies complete somewhere else in the store. False if it is not there.
+    pub(crate) fn adopt(&self, blob: &Path, digest: &Digest) -> Result<bool, Error> {
+        match fs::hard_link(blob, self.path(digest)) {
+            Ok(()) => Ok(true),
+            // Two layers of one image may be the same blob.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Ok(Err(error).during("link file", blob.display())?),
+        }
+    }
+
     pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.hex())
     }
@@ -123,6 +151,17 @@ impl BlobWriter<'_> {
         let path = self.spool.path(&digest);
         fs::rename(&self.path, &path).during("rename file", path.display())?;
         Ok(Stored { digest, size })
+    }
+}
+
+impl Write for BlobWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.append(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct Arrival {
     pub(crate) manifest: Manifest,
     pub(crate) image: Image,
     pub(crate) names: Vec<Reference>,
+    /// The digest that the registry has for the names.
+    pub(crate) origin: Option<Digest>,
 }
 
 impl Store {
@@ -89,13 +91,15 @@ impl Store {
         Ok(self.scan()?.1)
     }
 
-    /// The diff IDs of all layers of all images: unpacked layers that are not among them belong to no image.
+    /// The diff IDs of all layers of all images, and of those that are being pulled: unpacked layers that are not among
+    /// them belong to no image.
     ///
     /// # Errors
     /// If `index.json` cannot be read.
     pub fn diff_ids(&self) -> Result<BTreeSet<String>, Error> {
         let images = self.list()?;
-        Ok(images.into_iter().flat_map(|image| image.layers).map(|layer| layer.diff_id).collect())
+        let known = images.into_iter().flat_map(|image| image.layers).map(|layer| layer.diff_id);
+        Ok(known.chain(Spool::announced(&self.root.join("tmp"))).collect())
     }
 
     fn scan(&self) -> Result<Scanned, Error> {
@@ -109,7 +113,10 @@ impl Store {
             match self.image(&index, &entry) {
                 Ok(image) => match images.iter_mut().find(|other| other.id == image.id) {
                     // The same config by two manifests (layers compressed otherwise): one image for people.
-                    Some(other) => other.references.extend(image.references),
+                    Some(other) => {
+                        other.references.extend(image.references);
+                        other.repo_digests.extend(image.repo_digests);
+                    }
                     None => images.push(image),
                 },
                 Err(error) => {
@@ -205,7 +212,7 @@ impl Store {
         spool::sync(&self.blobs())?;
         let mut index = self.index()?;
         let mut loaded = Vec::new();
-        for Arrival { manifest, image, names } in arrivals {
+        for Arrival { manifest, image, names, origin } in arrivals {
             let warning = image.platform_warning();
             if names.is_empty() {
                 index.add_unnamed(&manifest.descriptor);
@@ -215,6 +222,9 @@ impl Store {
             }
             for name in names {
                 let old = index.set(&name, &manifest.descriptor);
+                if let Some(origin) = &origin {
+                    index.set_origin(&name, origin);
+                }
                 let replaced = old.map(|old| self.id_of(&old)).filter(|old| *old != image.id);
                 let (id, warning) = (image.id.clone(), warning.clone());
                 loaded.push(Loaded { reference: Some(name), id, replaced, warning });
@@ -262,11 +272,11 @@ impl Store {
         self.root.join("blobs/sha256")
     }
 
-    fn blob_path(&self, digest: &Digest) -> PathBuf {
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.blobs().join(digest.hex())
     }
 
-    fn open_blob(&self, what: &str, digest: &Digest) -> Result<File, Error> {
+    pub(crate) fn open_blob(&self, what: &str, digest: &Digest) -> Result<File, Error> {
         let path = self.blob_path(digest);
         match step!("openat", ("blobs/sha256/{}", digest.hex()), File::open(&path)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -293,6 +303,7 @@ impl Store {
         let manifest = self.manifest(&entry.descriptor)?;
         let mut image = document::image(&manifest, &mut self.fetch())?;
         image.references = index.references(&entry.descriptor.digest);
+        image.repo_digests = index.repo_digests(&entry.descriptor.digest);
         Ok(image)
     }
 

@@ -69,7 +69,7 @@ impl<R: Read> Decoder<R> {
     }
 
     /// The compressed stream below. What the decoder has read ahead is missing from it.
-    fn raw(&mut self) -> &mut R {
+    pub(crate) fn raw(&mut self) -> &mut R {
         match self {
             Self::Plain(reader) => reader.get_mut().1,
             Self::Gzip(decoder) => decoder.get_mut().get_mut().1,

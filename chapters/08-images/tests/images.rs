@@ -10,6 +10,8 @@ mod broken;
 mod crash;
 #[path = "images/make.rs"]
 mod make;
+#[path = "images/save.rs"]
+mod save;
 #[path = "images/store.rs"]
 mod store;
 #[path = "images/tools.rs"]
@@ -34,11 +36,21 @@ fn main() {
         ("damage_is_named_and_can_be_removed", store::damage_is_named_and_can_be_removed),
         ("a_kill_at_any_time_leaves_a_store_that_works", crash::a_kill_at_any_time),
         ("two_loads_at_the_same_time", crash::two_loads_at_the_same_time),
+        ("an_archive_is_two_forms_of_the_same", save::an_archive_is_two_forms_of_the_same),
+        ("other_tools_read_what_is_saved", save::other_tools_read_what_is_saved),
+        ("damage_ends_a_save", save::damage_ends_a_save),
+        ("images_grow_on_images", save::images_grow_on_images),
         ("the_lesson_runs", the_lesson_runs),
+        ("the_lesson_on_registries_runs", the_lesson_on_registries_runs),
     ]);
 }
 
 fn the_lesson_runs(sandbox: &Sandbox) -> Outcome {
     let lesson = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    testkit::console::check(&lesson, &sandbox.dir)
+}
+
+fn the_lesson_on_registries_runs(sandbox: &Sandbox) -> Outcome {
+    let lesson = Path::new(env!("CARGO_MANIFEST_DIR")).join("REGISTRY.md");
     testkit::console::check(&lesson, &sandbox.dir)
 }

@@ -25,6 +25,10 @@ pub(super) enum Verb {
     Ls(Ps),
     /// Remove containers
     Rm(Rm),
+    /// Write a container's files as a tar
+    Export(super::archive::Export),
+    /// Make an image of a container
+    Commit(super::archive::Commit),
 }
 
 impl Verb {
@@ -35,6 +39,8 @@ impl Verb {
             Self::Start(verb) => verb.run(engine),
             Self::Ls(verb) => verb.run(engine),
             Self::Rm(verb) => verb.run(engine),
+            Self::Export(verb) => verb.run(engine),
+            Self::Commit(verb) => verb.run(engine),
         }
     }
 }

@@ -2,11 +2,14 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use volumes::Volume;
 
 use super::table;
 use crate::create::volume_users;
 use crate::engine::Engine;
 use crate::failure::{self, Failure, code};
+use crate::format::{Listing, Show, sanitized};
+use crate::inspect;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -73,26 +76,60 @@ pub(super) struct List {
     /// Show names only
     #[arg(short, long)]
     quiet: bool,
+    /// Print `json`, a template for each, or `table TEMPLATE`
+    #[arg(long, value_name = "TEMPLATE")]
+    format: Option<String>,
 }
 
 impl List {
     pub(super) fn run(self, engine: &Engine) -> Result<u8> {
-        let volumes = engine.volumes()?.list()?;
-        if self.quiet {
-            table::print(
-                &volumes.iter().map(|volume| format!("{}\n", volume.name)).collect::<String>(),
-            );
-            return Ok(0);
-        }
-        let rows: Vec<Vec<String>> =
-            volumes.iter().map(|volume| vec!["local".to_owned(), volume.name.clone()]).collect();
-        table::print(&table::table(&["DRIVER", "VOLUME NAME"], &rows));
+        let row = |volume: &Volume| {
+            let labels: Vec<String> =
+                volume.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let cells = [
+                ("Name", volume.name.as_str()),
+                ("Driver", "local"),
+                ("Scope", "local"),
+                ("Mountpoint", &volume.mountpoint.to_string_lossy()),
+                ("Labels", &sanitized(&labels.join(","))),
+                ("Links", "N/A"),
+                ("Size", "N/A"),
+                ("Status", "N/A"),
+                ("Availability", "N/A"),
+                ("Group", "N/A"),
+            ];
+            cells.into_iter().map(|(field, text)| (field.to_owned(), text.into())).collect()
+        };
+        let rows: Vec<_> = engine.volumes()?.list()?.iter().map(row).collect();
+        let show = Show { format: self.format.as_deref(), quiet: self.quiet, no_trunc: true };
+        table::print(&LISTING.render(show, &rows)?);
         Ok(0)
     }
 }
 
+const LISTING: Listing<'_> = Listing {
+    headers: &[
+        ("Name", "VOLUME NAME"),
+        ("Driver", "DRIVER"),
+        ("Scope", "SCOPE"),
+        ("Mountpoint", "MOUNTPOINT"),
+        ("Labels", "LABELS"),
+        ("Links", "LINKS"),
+        ("Size", "SIZE"),
+        ("Status", "STATUS"),
+        ("Availability", "AVAILABILITY"),
+        ("Group", "GROUP"),
+    ],
+    table: &["Driver", "Name"],
+    quiet: "Name",
+    ids: &[],
+};
+
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
+    /// Print a template, or `json` on one line
+    #[arg(short, long, value_name = "TEMPLATE")]
+    format: Option<String>,
     /// Names
     #[arg(required = true)]
     volumes: Vec<String>,
@@ -101,23 +138,9 @@ pub(super) struct Inspect {
 impl Inspect {
     pub(super) fn run(self, engine: &Engine) -> Result<u8> {
         let store = engine.volumes()?;
-        let (mut found, mut worst) = (Vec::new(), 0);
-        for name in &self.volumes {
-            match store.get(name) {
-                Ok(volume) => found.push(serde_json::json!({
-                    "CreatedAt": volume.created,
-                    "Driver": "local",
-                    "Labels": volume.labels,
-                    "Mountpoint": volume.mountpoint,
-                    "Name": volume.name,
-                    "Options": volume.options,
-                    "Scope": "local",
-                })),
-                Err(error) => worst = failure::report(&hinted(error), code::OTHER),
-            }
-        }
-        table::print(&format!("{}\n", serde_json::to_string_pretty(&found)?));
-        Ok(worst)
+        super::inspect::show(self.format.as_deref(), &self.volumes, |name| {
+            Ok(inspect::volume(&store.get(name).map_err(hinted)?))
+        })
     }
 }
 
@@ -169,7 +192,9 @@ pub(super) struct Prune {
 
 impl Prune {
     pub(super) fn run(self, engine: &Engine) -> Result<u8> {
-        if !self.force && !confirmed(self.all)? {
+        let what = if self.all { "all volumes" } else { "all anonymous volumes" };
+        let question = format!("This removes {what} that no container uses. Are you sure? [y/N] ");
+        if !self.force && !failure::confirmed(&question)? {
             return Ok(0);
         }
         let pruned =
@@ -180,12 +205,4 @@ impl Prune {
         table::print(&format!("Total reclaimed space: {}\n", table::size(pruned.reclaimed)));
         Ok(0)
     }
-}
-
-fn confirmed(all: bool) -> Result<bool> {
-    let what = if all { "all volumes" } else { "all anonymous volumes" };
-    failure::ask(&format!("This removes {what} that no container uses. Are you sure? [y/N] "));
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -16,6 +16,7 @@ use crate::containers::{Containers, Held};
 use crate::engine::{Engine, open_dir};
 use crate::explain::{self, Step};
 use crate::failure::Failure;
+use crate::image;
 use crate::record::{Record, Status};
 use crate::spec as translate;
 use crate::terminal::{self, Raw, Signals, Streams};
@@ -179,7 +180,11 @@ fn root_mount(engine: &Engine, held: &Held, record: &Record, spec: &Spec) -> Res
     let store = engine.layers()?;
     let mut lowers = Vec::with_capacity(record.layers.len());
     for id in record.layers.iter().rev() {
-        lowers.push(store.path(&id.parse()?));
+        let id = id.parse()?;
+        if !store.has(&id) {
+            image::restore(engine, record)?;
+        }
+        lowers.push(store.path(&id));
     }
     let (upper, work) = (held.dir.join("upper"), held.dir.join("work"));
     for folder in [&upper, &work] {

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::builder::TypedValueParser;
 use clap::{Arg, ArgAction, Args};
+use images::Platform;
+
+use crate::transfer::Policy;
 
 /// Everything that describes a container, as flags or as fields.
 #[derive(Debug, Default, Args)]
@@ -63,9 +66,16 @@ pub struct Options {
     /// Signal that stops the container [default: SIGTERM]
     #[arg(long, value_name = "SIGNAL")]
     pub stop_signal: Option<String>,
-    /// When to pull the image: `missing` or `never`
-    #[arg(long, value_name = "WHEN")]
-    pub pull: Option<String>,
+    /// When to pull the image: `always`, `missing` or `never` [default: missing]
+    #[arg(long, value_name = "WHEN", default_value = "missing")]
+    #[arg(hide_possible_values = true, hide_default_value = true)]
+    pub pull: Policy,
+    /// Platform of the image, os/architecture[/variant] [default: this machine's]
+    #[arg(long, value_name = "PLATFORM")]
+    pub platform: Option<Platform>,
+    /// Print nothing of a pull
+    #[arg(short, long)]
+    pub quiet: bool,
     /// When to start it again: `no`
     #[arg(long, value_name = "POLICY")]
     pub restart: Option<String>,

@@ -106,7 +106,11 @@ fn workdir(config: &ImageConfig, options: &Options) -> Result<String> {
 }
 
 /// PATH, HOSTNAME and TERM, then the image's, then the files', then the flags': the last of a name wins.
-fn environment(config: &ImageConfig, hostname: &str, options: &Options) -> Result<Vec<String>> {
+pub(super) fn environment(
+    config: &ImageConfig,
+    hostname: &str,
+    options: &Options,
+) -> Result<Vec<String>> {
     let mut variables = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={hostname}")];
     if options.tty {
         variables.push("TERM=xterm".to_owned());

@@ -154,6 +154,8 @@ fn help_shows_every_flag(sandbox: &Sandbox) -> Outcome {
         &["load", "--help"],
         &["import", "--help"],
         &["images", "--help"],
+        &["history", "--help"],
+        &["inspect", "--help"],
         &["tag", "--help"],
         &["rmi", "--help"],
         &["volume", "--help"],

@@ -11,6 +11,7 @@ pub const TESTS: &[Test] = &[
     ("layers_are_shared_and_written_on_copies", layers_are_shared_and_written_on_copies),
     ("rmi_untags_refuses_and_deletes", rmi_untags_refuses_and_deletes),
     ("a_broken_archive_leaves_nothing", a_broken_archive_leaves_nothing),
+    ("what_a_power_cut_took_is_unpacked_again", what_a_power_cut_took_is_unpacked_again),
 ];
 
 /// An OCI layout of two layers with entry point, command, environment, user folder and volume.
@@ -160,5 +161,29 @@ fn a_broken_archive_leaves_nothing(sandbox: &Sandbox) -> Outcome {
     assert!(ran.stderr.contains("sha256:"), "{ran:?}");
     docker.footprint()?.same_as(&before)?;
     assert_eq!(docker.ran(["images", "-q"])?.stdout, "");
+    Ok(())
+}
+
+fn what_a_power_cut_took_is_unpacked_again(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let name = ["--name", "old", "--network", "none"];
+    let ran = docker.ran([&["create"][..], &name, &["busybox", "cat", "/etc/passwd"]].concat())?;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    // As if the machine had gone down before the disk had all of it, and this were the boot after that.
+    let power_cut = || -> Outcome {
+        for layer in std::fs::read_dir(docker.root.join("layers"))?.flatten() {
+            let mark = layer.path().join("unsynced");
+            if mark.symlink_metadata().is_ok() {
+                std::fs::remove_file(&mark)?;
+                std::os::unix::fs::symlink("another-boot", &mark)?;
+                std::fs::write(layer.path().join("diff/etc/passwd"), "")?;
+            }
+        }
+        Ok(())
+    };
+    power_cut()?;
+    assert_eq!(docker.ran(["start", "-a", "old"])?.stdout, "root:x:0:0:root:/root:/bin/sh\n");
+    power_cut()?;
+    assert_eq!(docker.sh(&[], "cat /etc/passwd")?.stdout, "root:x:0:0:root:/root:/bin/sh\n");
     Ok(())
 }

@@ -31,6 +31,10 @@ pub(crate) fn hostile_archives_do_no_harm(sandbox: &Sandbox) -> Outcome {
     let many: Vec<(String, Vec<u8>)> =
         (0..2000).map(|n| (format!("SCHILY.xattr.user.{n}"), vec![b'v'; 200])).collect();
     let many: Vec<(&str, &[u8])> = many.iter().map(|(k, v)| (k.as_str(), v.as_slice())).collect();
+    let (large, larger) = (vec![b'v'; 65_536], vec![b'v'; 65_537]);
+    let parts: String = std::iter::once("1048577\n".to_owned())
+        .chain((0..1_048_577).map(|n| format!("{n}\n0\n")))
+        .collect();
     let table: Vec<(&str, Tar, Expected)> = vec![
         (
             "a name that climbs",
@@ -272,6 +276,100 @@ pub(crate) fn hostile_archives_do_no_harm(sandbox: &Sandbox) -> Outcome {
             "two extended headers",
             Tar::new().pax(&[("path", b"a")]).pax(&[("path", b"b")]).file("x", ""),
             Refused("two extended headers"),
+        ),
+        (
+            "a size of 8 EiB",
+            Tar::new().entry(b'0', "x", b"", |header| header.set_size(i64::MAX.cast_unsigned())),
+            Refused("ends in the middle"),
+        ),
+        (
+            "a chain of links out",
+            Tar::new()
+                .symlink("a", "b/c")
+                .dir("b")
+                .symlink("b/c", "../d")
+                .symlink("d", &to_host("/dir"))
+                .file("a/file", "evil"),
+            Harmless("test -L d -a -L b/c"),
+        ),
+        (
+            "a link out, replaced by a directory and back",
+            Tar::new()
+                .dir("d")
+                .file("d/passwd", "inside")
+                .symlink("d", host_dir)
+                .file("d/passwd", "evil"),
+            Harmless("test -L d"),
+        ),
+        (
+            "one name as file, directory, link, file",
+            Tar::new()
+                .file("x", "1")
+                .dir("x")
+                .file("x/y", "2")
+                .symlink("x", &format!("{host_dir}/passwd"))
+                .file("x", "evil"),
+            Harmless("test -f x -a ! -L x && test $(cat x) = evil"),
+        ),
+        (
+            "an absolute hard link through a link",
+            Tar::new().symlink("l", "/").link("h", &format!("/l{host_dir}/passwd")),
+            Refused("not in this layer"),
+        ),
+        (
+            "a set-user-id program of another owner",
+            Tar::new().entry(b'0', "x", b"", |header| {
+                header.set_mode(0o6755);
+                header.set_uid(7);
+            }),
+            Harmless("test $(stat -c %a:%u x) = 6755:7"),
+        ),
+        (
+            "a plain directory in a set-group-id one of another group",
+            Tar::new()
+                .entry(b'5', "g", b"", |header| {
+                    header.set_mode(0o2755);
+                    header.set_gid(8);
+                })
+                .entry(b'5', "g/d", b"", |header| header.set_gid(9))
+                .file("g/f", ""),
+            Harmless("test $(stat -c %a:%g g/d g/f | tr '\\n' ' ' | tr -d ' ') = 755:9644:0"),
+        ),
+        (
+            "names that are not UTF-8",
+            Tar::new()
+                .entry(b'5', b"\xff\xfe", b"", |_| {})
+                .entry(b'0', b"\xff\xfe/\xc3\x28", b"", |_| {})
+                .entry(b'2', b"\x80", b"", |header| {
+                    header.as_old_mut().linkname[..2].copy_from_slice(b"\xff\xfe");
+                }),
+            Harmless("test -f $'\\xff\\xfe/\\xc3\\x28' -a -f $'\\x80/\\xc3\\x28'"),
+        ),
+        (
+            "an attribute of 64 KiB",
+            Tar::new().pax(&[("SCHILY.xattr.user.large", &large)]).file("f", ""),
+            Refused("attribute user.large"),
+        ),
+        (
+            "an attribute larger than Linux knows",
+            Tar::new().pax(&[("SCHILY.xattr.user.larger", &larger)]).file("f", ""),
+            Refused("attribute user.larger"),
+        ),
+        (
+            "a whiteout mark as a directory",
+            Tar::new().dir("d").file("d/.wh..wh.", ""),
+            Harmless("test -z \"$(ls -A d)\""),
+        ),
+        (
+            "a sparse map with a million and one parts",
+            Tar::new()
+                .pax(&[
+                    ("GNU.sparse.major", b"1"),
+                    ("GNU.sparse.minor", b"0"),
+                    ("GNU.sparse.realsize", b"9999999"),
+                ])
+                .file("x", &parts),
+            Refused("more than a million parts"),
         ),
         (
             "a terminal's control codes",

@@ -157,3 +157,83 @@ pub(crate) fn two_processes_add_the_same_layer(sandbox: &Sandbox) -> Outcome {
     assert_eq!(leftovers(&dir), 0);
     Ok(())
 }
+
+/// What a new layer says about its boot, and what happens to it when that has ended.
+pub(crate) fn a_power_cut_takes_what_was_not_synced(sandbox: &Sandbox) -> Outcome {
+    let dir = sandbox.path("store");
+    let store = Store::open(&dir)?;
+    let (tar, other) = (layer(), Tar::new().file("other", "1").end());
+    let (id, other_id) = (DiffId::of(&tar), DiffId::of(&other));
+    let mark = dir.join(id.hex()).join("unsynced");
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    store.add(&id, &tar[..])?;
+    assert_eq!(std::fs::read_link(&mark)?.to_str(), Some(boot.trim()));
+    assert!(Store::open(&dir)?.has(&id), "for another process it is there too");
+    // The machine went down and is up again, and a file is empty, as after a power cut.
+    let power_cut = || {
+        std::fs::remove_file(&mark).unwrap();
+        std::os::unix::fs::symlink("11111111-2222-3333-4444-555555555555", &mark).unwrap();
+        File::create(store.path(&id).join("d/a")).unwrap();
+    };
+    power_cut();
+    assert!(!store.has(&id));
+    assert!(matches!(store.size(&id), Err(Error::Missing(_))));
+    assert_eq!(store.ids()?, std::slice::from_ref(&id), "it takes space");
+    assert_eq!(
+        store.settle(std::time::Duration::ZERO)?,
+        0,
+        "nobody knows what it holds, so a sync does not help"
+    );
+    assert!(!store.has(&id));
+    // It is made again from its archive.
+    store.add(&id, &tar[..])?;
+    assert!(store.has(&id));
+    assert_eq!(std::fs::read_to_string(store.path(&id).join("d/a"))?, "aaa");
+    // If that fails, it stays away.
+    power_cut();
+    store.add(&id, &other[..]).unwrap_err();
+    assert!(!store.has(&id) && store.ids()?.is_empty());
+    // What is settled needs no mark.
+    store.add(&id, &tar[..])?;
+    store.add(&other_id, &other[..])?;
+    assert_eq!(store.settle(std::time::Duration::ZERO)?, 2);
+    assert!(!mark.is_symlink() && store.has(&id) && store.has(&other_id));
+    assert_eq!(store.settle(std::time::Duration::ZERO)?, 0);
+    assert_eq!(leftovers(&dir), 0);
+    Ok(())
+}
+
+/// `clone3` refuses a process with two threads, also if the second is only about to end.
+pub(crate) fn no_thread_is_left(sandbox: &Sandbox) -> Outcome {
+    let store = Store::open(&sandbox.path("store"))?;
+    // With so much behind the end the reader is the last to be ready, and has just ended then.
+    let tar = [layer(), vec![0; 4 << 20]].concat();
+    let id = DiffId::of(&tar);
+    for _ in 0..30 {
+        store.add(&id, &tar[..])?;
+        match clone3(&CloneArgs { namespaces: CloneFlags::empty(), cgroup: None })? {
+            Cloned::Child => std::process::exit(0),
+            Cloned::Parent { pid, .. } => {
+                assert_eq!(waitpid(pid, None)?, WaitStatus::Exited(pid, 0));
+            }
+        }
+        store.remove(&id)?;
+    }
+    Ok(())
+}
+
+/// Where unpacking cannot go on, nobody waits for the end of the stream: this one has none.
+pub(crate) fn a_disk_error_ends_the_reader(sandbox: &Sandbox) -> Outcome {
+    let dir = sandbox.path("store");
+    let store = Store::open(&dir)?;
+    let large = Tar::new().file("f", "").symlink("l", "").end();
+    let endless = (&large[..]).chain(std::io::repeat(0));
+    match store.add(&DiffId::of(b"whatever"), endless) {
+        Err(Error::Unpack { source: layers::UnpackError::Kernel(error), .. }) => {
+            assert_eq!(error.step, "make symbolic link");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(leftovers(&dir), 0);
+    Ok(())
+}

@@ -9,7 +9,7 @@ use testkit::{Outcome, Sandbox};
 use crate::make::{needs, run};
 
 /// `L:t`, an image layout that umoci made of busybox, with two layers.
-fn umoci(sandbox: &Sandbox) -> Outcome {
+pub(crate) fn umoci(sandbox: &Sandbox) -> Outcome {
     needs("umoci")?;
     needs("skopeo")?;
     let root = sandbox.busybox_rootfs("root")?;

@@ -1,0 +1,174 @@
+//! The tree of a container, as one mount without a place: what `export` writes, and what `commit` takes of a folder.
+//!
+//! | container | its tree |
+//! |---|---|
+//! | running | the overlay that its mount namespace has as `/`, without what is mounted in it |
+//! | created, exited | a new, read-only overlay of its own folder and its layers |
+//! | `--rootfs` | the folder, without what is mounted in it |
+//!
+//! In none of them are volumes, `/proc` or `/etc/hosts`: at their places are the folders and empty files that they are
+//! mounted on, as in Docker.
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::fcntl::{AT_FDCWD, OFlag, open};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::stat::Mode;
+use nix::unistd::{chroot, fchdir};
+use syscalls::mount::{Attr, SetAttr, clone_tree, set_attr};
+
+use crate::containers::{Containers, Held};
+use crate::engine::{Engine, open_dir};
+use crate::failure::Failure;
+use crate::files::remove_tree;
+use crate::record::{Record, Status};
+
+/// Writes the tree of a container as a plain tar, in the order of its names. It may run meanwhile.
+///
+/// # Errors
+/// If there is no such container; those of [`layers::diff()`].
+pub fn export(engine: &Engine, container: &str, out: impl Write) -> Result<()> {
+    let record = Containers::new(engine).find(container)?;
+    let access = Access::to(engine, &record)?;
+    let tree = access.tree(engine, &record)?;
+    layers::diff(tree.as_fd(), out)?;
+    access.release()
+}
+
+/// The right to read the files of a container: nobody starts or removes it meanwhile, or it runs.
+#[derive(Debug)]
+pub(crate) enum Access {
+    /// It runs, as this process.
+    Running(i32),
+    /// It does not, and is held by us. None for one that goes with its process (`--rm`) and was not started yet: to
+    /// hold it and be killed would remove it.
+    Idle(Option<Held>),
+}
+
+impl Access {
+    pub(crate) fn to(engine: &Engine, record: &Record) -> Result<Self> {
+        let containers = Containers::new(engine);
+        if containers.is_held(&record.id) {
+            return match record.status {
+                Status::Running { pid, .. } => Ok(Self::Running(pid)),
+                _ => Err(busy(record)),
+            };
+        }
+        if record.auto_remove {
+            return Ok(Self::Idle(None));
+        }
+        match containers.hold(&record.id)? {
+            Some(held) if containers.has_record(&record.id) => Ok(Self::Idle(Some(held))),
+            Some(held) => {
+                // Removed since we have read its record.
+                remove_tree(&held.run_dir)?;
+                Err(busy(record))
+            }
+            None => Err(busy(record)),
+        }
+    }
+
+    /// Lets others start and remove it again.
+    pub(crate) fn release(self) -> Result<()> {
+        match self {
+            Self::Idle(Some(held)) => remove_tree(&held.run_dir),
+            _ => Ok(()),
+        }
+    }
+
+    /// The tree as a mount.
+    pub(crate) fn tree(&self, engine: &Engine, record: &Record) -> Result<OwnedFd> {
+        let containers = Containers::new(engine);
+        if record.image_id.is_none() {
+            let spec = containers.load_spec(&record.id)?;
+            let folder = spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
+            return guarded(open_dir(&folder)?);
+        }
+        match *self {
+            Self::Running(pid) => {
+                let tree = root_of(pid)?;
+                // A pid may be used again: what was opened counts only if the container still runs, as this process.
+                let still = containers.load(&record.id).is_ok_and(
+                    |now| matches!(now.status, Status::Running { pid: now, .. } if now == pid),
+                );
+                if !still || !containers.is_held(&record.id) {
+                    return Err(busy(record));
+                }
+                without_devices(tree)
+            }
+            Self::Idle(_) => stacked(engine, record),
+        }
+    }
+}
+
+fn busy(record: &Record) -> anyhow::Error {
+    Failure::new(format!("container {} is being started, ended or removed", record.name))
+        .hint("try again when that is over")
+        .into()
+}
+
+/// The folder of what the container has written; made if it was never started.
+pub(crate) fn upper(engine: &Engine, record: &Record) -> Result<OwnedFd> {
+    let folder = Containers::new(engine).dir(&record.id).join("upper");
+    match std::fs::create_dir(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("create folder `{}`", folder.display()))
+        }
+        _ => open_dir(&folder),
+    }
+}
+
+/// A folder as a mount of its own, without what is mounted in it.
+pub(crate) fn guarded(folder: OwnedFd) -> Result<OwnedFd> {
+    without_devices(rootfs::bind(folder.as_fd(), false)?)
+}
+
+/// No device can be opened in it: a container that runs may put one in the place of a file that we are about to read.
+fn without_devices(mount: OwnedFd) -> Result<OwnedFd> {
+    let change = SetAttr { set: Attr::NODEV, ..SetAttr::default() };
+    set_attr(mount.as_fd(), false, &change).context("forbid devices in a copy of a mount")?;
+    Ok(mount)
+}
+
+/// The layers of a container that does not run, its own on top.
+fn stacked(engine: &Engine, record: &Record) -> Result<OwnedFd> {
+    let own = upper(engine, record)?;
+    if record.layers.is_empty() {
+        return guarded(own);
+    }
+    let store = engine.layers()?;
+    let mut lowers = vec![Containers::new(engine).dir(&record.id).join("upper")];
+    for id in record.layers.iter().rev() {
+        lowers.push(store.path(&id.parse()?));
+    }
+    Ok(layers::overlay(&lowers, None, None)?)
+}
+
+/// The root mount of another process's mount namespace, copied without what is mounted in it.
+///
+/// Only a mount of one's own namespace can be copied, so this process goes there and comes back: it opens nothing
+/// there but `/`. The namespace's root, not the process's: that may be any folder (chroot).
+fn root_of(pid: i32) -> Result<OwnedFd> {
+    let place = |path: &str| {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        open(path, flags, Mode::empty()).with_context(|| format!("open `{path}`"))
+    };
+    let namespace = |path: &Path| {
+        std::fs::File::open(path).with_context(|| format!("open namespace `{}`", path.display()))
+    };
+    let theirs = namespace(Path::new(&format!("/proc/{pid}/ns/mnt")))?;
+    let ours = namespace(Path::new("/proc/self/ns/mnt"))?;
+    let (root, folder) = (place("/")?, place(".")?);
+    setns(theirs, CloneFlags::CLONE_NEWNS).context("enter the container's mount namespace")?;
+    let tree = clone_tree(AT_FDCWD, "/", false);
+    // To enter a namespace is also to go to its root.
+    setns(ours, CloneFlags::CLONE_NEWNS)
+        .and_then(|()| fchdir(&root))
+        .and_then(|()| chroot("."))
+        .and_then(|()| fchdir(&folder))
+        .context("come back from the container's mount namespace")?;
+    tree.context("copy the container's root mount")
+}
