@@ -21,11 +21,10 @@ use crate::create::options::BOOL_SUFFIX;
 use crate::engine::{DEFAULT_ROOT, DEFAULT_RUN_ROOT, Engine};
 use crate::failure::{self, Failure, code};
 
-/// Pull, build and run containers: Docker's commands, without a daemon.
+/// Pull, run and push images and containers: Docker's commands, without a daemon.
 #[derive(Debug, Parser)]
 #[command(name = "mini-docker", version, propagate_version = true, max_term_width = 100)]
 #[command(subcommand_required = true)]
-#[command(disable_help_subcommand = true)]
 struct Cli {
     #[command(flatten)]
     roots: Roots,

@@ -99,20 +99,18 @@ fn new_layer(
         Some(_) => (guarded(upper(engine, record)?)?, mount_points(engine, record)?),
         None => (access.tree(engine, record)?, Vec::new()),
     };
-    let paused = match access {
-        Access::Running(_) if pause => Paused::new(engine, record)?,
-        _ => None,
-    };
+    let running = matches!(access, Access::Running(_));
     let keep =
         |path: &[u8]| !skipped.iter().any(|skip| skip.as_os_str().as_encoded_bytes() == path);
     let (layer, stats) = store.new_layer(|out| {
+        // Not before: the store may keep us waiting, and the container with us.
+        let _paused = if running && pause { Paused::new(engine, record)? } else { None };
         layers::diff_of(files.as_fd(), &keep, out).map_err(|error| match error {
             // Our own error, which a full disk needs whole.
             DiffError::Write(io) => own(io),
             other => other.into(),
         })
     })?;
-    drop(paused);
     access.release()?;
     // The folder is made with this mode and owner; then no container has changed it either.
     let root = nix::sys::stat::fstat(&files)?;

@@ -139,11 +139,8 @@ fn stacked(engine: &Engine, record: &Record) -> Result<OwnedFd> {
     if record.layers.is_empty() {
         return guarded(own);
     }
-    let store = engine.layers()?;
     let mut lowers = vec![Containers::new(engine).dir(&record.id).join("upper")];
-    for id in record.layers.iter().rev() {
-        lowers.push(store.path(&id.parse()?));
-    }
+    lowers.extend(crate::image::lowers(engine, record)?);
     Ok(layers::overlay(&lowers, None, None)?)
 }
 

@@ -85,7 +85,8 @@ pub fn report(error: &anyhow::Error, usual_code: u8) -> u8 {
     let failure = explain(error);
     let hints = failure.hint.iter().flat_map(|hint| hint.lines());
     let hints: String = hints.map(|line| format!("\nhint: {line}")).collect();
-    tell(&format!("mini-docker: {}{hints}", failure.message));
+    let message = crate::format::sanitized(&failure.message);
+    tell(&format!("mini-docker: {message}{hints}"));
     failure.code.unwrap_or(usual_code)
 }
 

@@ -1,6 +1,6 @@
 //! Images: the store of chapter 08 and the layers of chapter 04, kept in step.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -23,8 +23,8 @@ pub fn resolve(engine: &Engine, name: &str) -> Result<Image> {
 }
 
 fn not_found(name: &str) -> anyhow::Error {
-    Failure::new(format!("no such image here: {name}"))
-        .hint("`mini-docker images` lists what is here; `mini-docker load` and `import` bring one")
+    Failure::new(format!("no such image: {name}"))
+        .hint("`mini-docker images` lists what is here; `mini-docker pull` brings what is not")
         .into()
 }
 
@@ -83,6 +83,10 @@ pub(crate) fn unpack_all(engine: &Engine, store: &images::Store, loaded: &[Loade
                 let name =
                     one.reference.as_ref().map_or_else(|| one.id.clone(), ToString::to_string);
                 store.remove(&name, true, &|_| Vec::new()).ok();
+                // The name goes back to the image that had it.
+                if let (Some(replaced), Some(name)) = (&one.replaced, &one.reference) {
+                    store.resolve(replaced).and_then(|old| store.tag(&old, name)).ok();
+                }
             }
             sweep_layers(engine).ok();
             return Err(error);
@@ -121,6 +125,23 @@ pub fn restore(engine: &Engine, record: &Record) -> Result<()> {
             .hint("pull or load its image again")
     })?;
     unpack(engine, &store, &image)
+}
+
+/// The unpacked layers of a container, topmost first, as an overlay wants them. What a power cut took is unpacked again.
+///
+/// # Errors
+/// As [`restore`].
+pub(crate) fn lowers(engine: &Engine, record: &Record) -> Result<Vec<PathBuf>> {
+    let store = engine.layers()?;
+    let mut lowers = Vec::with_capacity(record.layers.len());
+    for id in record.layers.iter().rev() {
+        let id = id.parse()?;
+        if !store.has(&id) {
+            restore(engine, record)?;
+        }
+        lowers.push(store.path(&id));
+    }
+    Ok(lowers)
 }
 
 /// What a layer may hold: what the disk has free, less a reserve for the rest of the machine (a twentieth of the disk, at
@@ -162,17 +183,25 @@ pub fn unpacked_size(layers: &layers::Store, image: &Image) -> u64 {
 pub fn remove(engine: &Engine, name: &str, force: bool) -> Result<Removed> {
     settle(engine);
     let containers = Containers::new(engine);
-    let records = containers.list()?;
+    // Asked when the store is locked: somebody may be making a container right now.
     let users = |id: &str| -> Vec<String> {
-        let mine = records.iter().filter(|record| record.image_id.as_deref() == Some(id));
+        let records = containers.list().unwrap_or_default().into_iter();
+        let mine = records.filter(|record| record.image_id.as_deref() == Some(id));
         mine.map(|record| record.id[..12].to_owned()).collect()
     };
     let store = engine.images()?;
-    let image = resolve(engine, name)?;
+    // A damaged image can only be removed.
+    let image = match resolve(engine, name) {
+        Err(error) if error.is::<Failure>() => return Err(error),
+        other => other.ok(),
+    };
+    let records = containers.list()?;
     let running = records.iter().find(|record| {
-        record.image_id.as_deref() == Some(&image.id) && containers.is_held(&record.id)
+        let id = image.as_ref().map(|image| image.id.as_str());
+        id.is_some() && record.image_id.as_deref() == id && containers.is_held(&record.id)
     });
-    if let Some(record) = running.filter(|_| image.references.len() <= 1) {
+    let last_name = image.as_ref().is_some_and(|image| image.references.len() <= 1);
+    if let Some(record) = running.filter(|_| last_name) {
         return Err(Failure::new(format!(
             "image {name} is being used by running container {}",
             &record.id[..12]
@@ -190,7 +219,12 @@ pub fn remove(engine: &Engine, name: &str, force: bool) -> Result<Removed> {
 /// # Errors
 /// If a store cannot be read.
 pub(crate) fn unused_layers(engine: &Engine) -> Result<Vec<layers::DiffId>> {
-    let mut needed = engine.images()?.diff_ids()?;
+    let store = engine.images()?;
+    if !store.damaged()?.is_empty() {
+        // Nobody knows which layers they have.
+        return Ok(Vec::new());
+    }
+    let mut needed = store.diff_ids()?;
     let (records, damaged) = Containers::new(engine).scan()?;
     if !damaged.is_empty() {
         // Nobody knows which layers they use.
@@ -212,8 +246,13 @@ pub fn sweep_layers(engine: &Engine) -> Result<u64> {
     let layers = engine.layers()?;
     let mut freed = 0;
     for id in unused_layers(engine)? {
-        freed += layers.size(&id).unwrap_or_default();
-        layers.remove(&id)?;
+        let size = layers.size(&id).unwrap_or_default();
+        match layers.remove(&id) {
+            Ok(()) => freed += size,
+            // Somebody else was faster.
+            Err(layers::Error::Missing(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     layers.reclaim()?;
     Ok(freed)

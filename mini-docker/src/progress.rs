@@ -1,10 +1,11 @@
 //! How far a pull or push is: bars that are redrawn in place on a terminal, Docker's plain lines elsewhere.
 
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use images::{Image, LayerState, Observer, Pulled, PushedImage, Reference};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::cli::table;
 use crate::failure;
@@ -218,8 +219,28 @@ fn plain() -> ProgressStyle {
     style("{prefix}: {msg}")
 }
 
+/// With a bar where there is room for it: Docker leaves it out in the same way.
 fn counting() -> ProgressStyle {
-    style("{prefix}: {msg} [{bar:50}] {decimal_bytes}/{decimal_total_bytes}").progress_chars("=> ")
+    let wide = console_width().is_some_and(|columns| columns >= 110);
+    let template = match wide {
+        true => "{prefix}: {msg} [{bar:50}] {done}/{all}",
+        false => "{prefix}: {msg} {done}/{all}",
+    };
+    style(template)
+        .progress_chars("=> ")
+        .with_key("done", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            out.write_str(&table::size(state.pos())).ok();
+        })
+        .with_key("all", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            out.write_str(&table::size(state.len().unwrap_or_default())).ok();
+        })
+}
+
+/// Columns of the terminal, on whichever stream it is.
+fn console_width() -> Option<u16> {
+    let (out, err) = (std::io::stdout(), std::io::stderr());
+    let size = syscalls::tty::size(out.as_fd()).or_else(|_| syscalls::tty::size(err.as_fd()));
+    size.ok().map(|size| size.cols).filter(|columns| *columns > 0)
 }
 
 fn style(template: &str) -> ProgressStyle {

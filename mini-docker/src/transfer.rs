@@ -29,7 +29,9 @@ impl Unpack for Unpacker<'_> {
         diff_id: &str,
         tar: &mut (dyn Read + Send),
     ) -> std::result::Result<(), Box<dyn StdError + Send + Sync>> {
-        self.layers.add_within(&diff_id.parse()?, tar, &image::room(self.engine)?)?;
+        self.layers.add_within(&diff_id.parse()?, &mut *tar, &image::room(self.engine)?)?;
+        // Somebody else may have been faster; then nothing was read, and the blob has to be checked all the same.
+        std::io::copy(tar, &mut std::io::sink())?;
         Ok(())
     }
 }
@@ -95,6 +97,18 @@ pub fn push(
         .into(),
         other => anyhow::Error::from(other),
     })?;
+    let chosen = |digest: &String| {
+        digest.split_once('@').is_some_and(|(name, digest)| {
+            name == reference.familiar_name() && digest != image.manifest_digest
+        })
+    };
+    if image.repo_digests.iter().any(chosen) {
+        crate::failure::tell(&format!(
+            "mini-docker: warning: {} came from an image for several platforms: only {} is pushed",
+            reference.familiar(),
+            image.platform()
+        ));
+    }
     let settings = engine.settings()?;
     let client = settings.client();
     let workers = settings.uploads;
@@ -150,7 +164,12 @@ pub fn find_or_pull(
     let here = image::resolve(engine, name);
     let suits = |image: &Image| platform.is_none_or(|wanted| wanted.runs(&image.platform()));
     match (policy, here) {
-        (Policy::Never | Policy::Missing, Ok(image)) if suits(&image) => return Ok(image),
+        (Policy::Never | Policy::Missing, Ok(image)) if suits(&image) => {
+            if let Some(warning) = image.platform_warning().filter(|_| platform.is_none()) {
+                crate::failure::tell(&format!("mini-docker: warning: {warning}"));
+            }
+            return Ok(image);
+        }
         (Policy::Never, Ok(image)) => {
             return Err(Failure::new(format!(
                 "image {name} is for {}, not for {}",
@@ -165,7 +184,9 @@ pub fn find_or_pull(
         (Policy::Missing, Err(error)) if !error.is::<Failure>() => return Err(error),
         (Policy::Missing, Err(_)) => {
             let familiar = Reference::parse(name)?.familiar();
-            crate::failure::tell(&format!("Unable to find image '{familiar}' locally"));
+            if !quiet {
+                crate::failure::tell(&format!("Unable to find image '{familiar}' locally"));
+            }
         }
         (Policy::Always | Policy::Missing, _) => {}
     }

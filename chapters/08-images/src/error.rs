@@ -167,7 +167,8 @@ pub enum Error {
 pub(crate) fn printable(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for c in text.chars().take(400) {
-        if c.is_control() { clean.extend(c.escape_default()) } else { clean.push(c) }
+        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || turns { clean.extend(c.escape_default()) } else { clean.push(c) }
     }
     clean
 }

@@ -29,6 +29,8 @@ pub(crate) struct Fetch<'f> {
     pub(crate) sources: &'f [Registry],
     pub(crate) repository: &'f str,
     pub(crate) layer: &'f Layer,
+    /// An image of the store has this blob with this diff ID: they belong together.
+    pub(crate) known: bool,
     pub(crate) unpack: &'f dyn Unpack,
     pub(crate) observe: &'f (dyn Fn(LayerState) + Sync),
     /// Another layer has failed.
@@ -48,13 +50,13 @@ impl Fetch<'_> {
         let incoming = Incoming::lock(self.store, &digest, &wait)?;
         let unpacked = self.unpack.has(&self.layer.diff_id);
         if self.spool.adopt(&self.store.blob_path(&digest), &digest)? && self.is_whole(&digest)? {
-            if unpacked {
+            if unpacked && self.known {
                 (self.observe)(LayerState::Exists);
                 incoming.discard()?;
                 return Ok(false);
             }
             (self.observe)(LayerState::Unpacking);
-            match self.unpack_blob(&digest) {
+            match self.unpack_blob(&digest, unpacked) {
                 Ok(()) => {
                     (self.observe)(LayerState::Complete);
                     incoming.discard()?;
@@ -65,7 +67,7 @@ impl Fetch<'_> {
                 Err(error) => return Err(error),
             }
         }
-        self.download(incoming, &digest, !unpacked)?;
+        self.download(incoming, &digest, unpacked)?;
         (self.observe)(LayerState::Complete);
         Ok(true)
     }
@@ -83,11 +85,28 @@ impl Fetch<'_> {
         }
     }
 
-    fn unpack_blob(&self, digest: &Digest) -> Result<(), PullError> {
+    fn unpack_blob(&self, digest: &Digest, unpacked: bool) -> Result<(), PullError> {
         let what = format!("layer {digest}");
         let file = self.spool.open(digest)?;
         let mut tar = VerifiedLayer::new(what, file, *digest, self.layer.size)?;
-        self.unpack_from(&mut tar)
+        self.take(&mut tar, unpacked)
+    }
+
+    /// Unpacks a tar, or, if its layer is there, only looks whether it is the one.
+    fn take(&self, tar: &mut (dyn Read + Send), unpacked: bool) -> Result<(), PullError> {
+        if unpacked { self.compare(tar) } else { self.unpack_from(tar) }
+    }
+
+    fn compare(&self, tar: &mut dyn Read) -> Result<(), PullError> {
+        let what = format!("layer {}", self.layer.digest);
+        let mut hash = Hashing::new(tar);
+        io::copy(&mut hash, &mut io::sink()).map_err(|error| Error::read(&what, &error))?;
+        let (actual, _) = hash.so_far();
+        if actual.to_string() == self.layer.diff_id {
+            return Ok(());
+        }
+        let reason = format!("the content is {actual}, the config says {}", self.layer.diff_id);
+        Err(Error::invalid(&what, reason).into())
     }
 
     fn unpack_from(&self, tar: &mut (dyn Read + Send)) -> Result<(), PullError> {
@@ -121,15 +140,12 @@ impl Fetch<'_> {
         &self,
         mut incoming: Incoming,
         digest: &Digest,
-        unpack: bool,
+        unpacked: bool,
     ) -> Result<(), PullError> {
         let mut again = true;
         let mut sources = self.sources.iter().peekable();
         while let Some(source) = sources.peek() {
-            let result = match unpack {
-                true => self.stream(source, digest, &mut incoming),
-                false => self.receive(source, digest, &mut incoming, &mut |chunk| Ok(Some(chunk))),
-            };
+            let result = self.stream(source, digest, &mut incoming, unpacked);
             match result {
                 Ok(()) => {
                     incoming.complete(self.store, self.spool, digest)?;
@@ -169,6 +185,7 @@ impl Fetch<'_> {
         source: &Registry,
         digest: &Digest,
         incoming: &mut Incoming,
+        unpacked: bool,
     ) -> Result<(), PullError> {
         let (filled, chunks) = sync_channel(CHUNKS);
         let (returned, empty) = channel();
@@ -183,16 +200,16 @@ impl Fetch<'_> {
                 received
             });
             let chunks = Chunks { chunks, returned, current: Vec::new(), at: 0, ended: false };
-            let unpacked = Arriving::new(what, chunks)
+            let taken = Arriving::new(what, chunks)
                 .map_err(PullError::from)
-                .and_then(|mut tar| self.unpack_from(&mut tar));
+                .and_then(|mut tar| self.take(&mut tar, unpacked));
             let received = receiver.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            match (received, unpacked) {
+            match (received, taken) {
                 // The unpacker went away: its own words tell why.
-                (Err(PullError::Image(Error::Stopped)), Err(unpacked)) => Err(unpacked),
+                (Err(PullError::Image(Error::Stopped)), Err(taken)) => Err(taken),
                 // The stream broke off: only the receiver knows why.
                 (Err(received), _) => Err(received),
-                (Ok(()), unpacked) => unpacked,
+                (Ok(()), taken) => taken,
             }
         })
     }
@@ -215,7 +232,7 @@ impl Fetch<'_> {
         file.rewind().during("seek", &what).map_err(Error::from)?;
         let mut hash = Hashing::new(io::sink());
         let mut buffer = Vec::new();
-        let mut download = None;
+        let (mut download, mut later) = (None, None);
         let mut from_file = written <= size && written > 0;
         while hash.so_far_bytes() < size {
             self.go_on()?;
@@ -231,8 +248,9 @@ impl Fetch<'_> {
                     Some(download) => download,
                     none => none.insert(source.blob(self.repository, digest, size, from)?),
                 };
-                let length =
-                    fill(download, &mut buffer).map_err(|error| Error::read(&what, &error))?;
+                let length = self
+                    .fill(download, &mut buffer, &mut later)
+                    .map_err(|error| Error::read(&what, &error))?;
                 if length == 0 {
                     break;
                 }
@@ -260,6 +278,34 @@ impl Fetch<'_> {
         Ok(())
     }
 
+    /// Reads until the buffer is full or the stream ends: few large chunks, however small the network's are.
+    fn fill(
+        &self,
+        reader: &mut dyn Read,
+        buffer: &mut [u8],
+        later: &mut Option<io::Error>,
+    ) -> io::Result<usize> {
+        if let Some(error) = later.take() {
+            return Err(error);
+        }
+        let mut filled = 0;
+        while filled < buffer.len() {
+            self.go_on()?;
+            match reader.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(length) => filled += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // What came before it is not lost.
+                Err(error) if filled > 0 => {
+                    *later = Some(error);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
     fn go_on(&self) -> Result<(), Error> {
         if self.stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
     }
@@ -274,22 +320,6 @@ fn is_damage(error: &PullError) -> bool {
             Error::WrongDigest { .. } | Error::WrongSize { .. } | Error::Missing { .. }
         )
     )
-}
-
-/// Reads until the buffer is full or the stream ends: few large chunks, however small the network's are.
-fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(length) => filled += length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // What came before it is not lost.
-            Err(_) if filled > 0 => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 /// Gives a chunk to the other side and takes back one that is used up.

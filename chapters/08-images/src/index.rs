@@ -107,11 +107,23 @@ impl Index {
         digests
     }
 
-    /// Notes under which digest a registry has what a name points to.
-    pub(crate) fn set_origin(&mut self, reference: &Reference, origin: &Digest) {
+    /// Puts another manifest in the place of one, whatever names it has by now.
+    pub(crate) fn replace(&mut self, old: &Digest, new: &Descriptor) {
+        for value in self.manifests_mut() {
+            if entry(value).is_some_and(|entry| entry.descriptor.digest == *old) {
+                value["mediaType"] = json!(new.media_type);
+                value["digest"] = json!(new.digest.to_string());
+                value["size"] = json!(new.size);
+            }
+        }
+    }
+
+    /// Notes under which digest a registry has what a name points to, if that still is this manifest.
+    pub(crate) fn set_origin(&mut self, reference: &Reference, manifest: &Digest, origin: &Digest) {
         let canonical = reference.to_string();
         for value in self.manifests_mut() {
-            if entry(value).is_some_and(|entry| entry.is(&canonical))
+            let is = |entry: Entry| entry.is(&canonical) && entry.descriptor.digest == *manifest;
+            if entry(value).is_some_and(is)
                 && let Some(Value::Object(annotations)) = value.get_mut("annotations")
             {
                 annotations.insert(REPO_DIGEST.into(), json!(origin.to_string()));

@@ -153,8 +153,9 @@ impl Store {
         let same = known.is_some_and(|entry| {
             entry.descriptor.digest == manifest.descriptor.digest
                 && entry.origin == Some(top.digest)
-                && self.blob_path(&entry.descriptor.digest).exists()
-                && self.blob_path(&manifest.config.digest).exists()
+                // Not only there, but right: a pull is what people try when an image is damaged.
+                && self.manifest_json(&image).is_ok()
+                && self.config_json(&image).is_ok()
         });
         if same && nothing_new {
             let warning = image.platform_warning();
@@ -246,6 +247,12 @@ impl Store {
         image: &Image,
     ) -> Result<bool, PullError> {
         let jobs = distinct(&image.layers);
+        let known: BTreeSet<(String, String)> = self
+            .list()?
+            .into_iter()
+            .flat_map(|image| image.layers)
+            .map(|layer| (layer.digest, layer.diff_id))
+            .collect();
         for (at, layer) in &jobs {
             let blob = layer.digest.parse().map(|digest| self.blob_path(&digest).exists());
             if !(blob == Ok(true) && pull.unpack.has(&layer.diff_id)) {
@@ -260,6 +267,7 @@ impl Store {
                 sources,
                 repository: name.repository(),
                 layer,
+                known: known.contains(&(layer.digest.clone(), layer.diff_id.clone())),
                 unpack: pull.unpack,
                 observe: &|state| pull.observer.layer(*at, state),
                 stop: &stop,

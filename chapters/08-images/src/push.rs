@@ -3,7 +3,7 @@
 //! A layer that is kept as a plain tar (of `import` and `commit`) is compressed first, once: the image in the store gets
 //! the new manifest, so that here and there the digests are the same. The image ID stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -16,11 +16,12 @@ use serde_json::{Value, json};
 use crate::digest::{Digest, Hashing};
 use crate::document::{self, Descriptor};
 use crate::error::Error;
+use crate::incoming::Incoming;
 use crate::pull::{LayerState, Observer};
 use crate::reference::Reference;
 use crate::registry::{Client, Pushed, Registry};
 use crate::spool::{Spool, Stored, read_document};
-use crate::store::{Arrival, Store, check_taggable};
+use crate::store::{Store, check_taggable};
 use crate::work::side_by_side;
 use crate::{Image, Layer};
 
@@ -58,6 +59,8 @@ impl Store {
         push.observer.begin(image);
         let stop = AtomicBool::new(false);
         let image = &self.compressed(image, push, &stop)?;
+        let own: Digest =
+            image.manifest_digest.parse().map_err(|error| Error::digest("manifest", &error))?;
         let registry = push.client.registry(push.reference.registry());
         let others = self.list()?;
         let mut layers: Vec<(usize, &Layer)> = image.layers.iter().enumerate().collect();
@@ -84,7 +87,7 @@ impl Store {
         let digest = registry.push_manifest(repository, tag, &media_type, &manifest)?;
         let _lock = self.lock()?;
         let mut index = self.index()?;
-        index.set_origin(push.reference, &digest);
+        index.set_origin(push.reference, &own, &digest);
         self.write_index(&index)?;
         Ok(PushedImage { digest, size: manifest.len() as u64 })
     }
@@ -129,10 +132,30 @@ impl Store {
         push: &Push<'_>,
         stop: &AtomicBool,
     ) -> Result<Image, Error> {
-        let is_plain = |layer: &&Layer| layer.media_type.ends_with(".tar");
-        if !image.layers.iter().any(|layer| is_plain(&layer)) {
+        if !image.layers.iter().any(is_plain) {
             return Ok(image.clone());
         }
+        // Of two pushes at the same time one does this; the other finds the image as it is then.
+        let old: Digest =
+            image.manifest_digest.parse().map_err(|error| Error::digest("manifest", &error))?;
+        let turn = Incoming::lock(self, &old, &|| Ok(()))?;
+        let now = self.resolve(&image.id)?;
+        let compressed = match now.layers.iter().any(is_plain) {
+            true => self.compress_layers(&now, push, stop),
+            false => Ok(now),
+        };
+        turn.discard()?;
+        compressed
+    }
+
+    fn compress_layers(
+        &self,
+        image: &Image,
+        push: &Push<'_>,
+        stop: &AtomicBool,
+    ) -> Result<Image, Error> {
+        let old: Digest =
+            image.manifest_digest.parse().map_err(|error| Error::digest("manifest", &error))?;
         let spool = self.spool()?;
         let plain: Vec<(usize, &Layer)> =
             image.layers.iter().enumerate().filter(|(_, layer)| is_plain(layer)).collect();
@@ -144,9 +167,9 @@ impl Store {
             Ok::<(), Error>(())
         })?;
         let smaller = smaller.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let old = self.manifest_json(image)?;
-        let manifest = with_layers(&old, &smaller)?;
-        let media_type = media_type(&old);
+        let before = self.manifest_json(image)?;
+        let manifest = with_layers(&before, &smaller)?;
+        let media_type = media_type(&before);
         let stored = spool.store("manifest", &mut manifest.as_bytes())?;
         let (digest, size) = (stored.digest, stored.size);
         let descriptor = Descriptor { media_type, digest, size, platform: None };
@@ -157,17 +180,18 @@ impl Store {
         let platform = crate::Platform::of(&image.config);
         let manifest = document::manifest(&descriptor, &platform, &mut fetch)?;
         let mut new = document::image(&manifest, &mut fetch)?;
+        let mut blobs = BTreeSet::from([manifest.descriptor.digest, manifest.config.digest]);
         for layer in &manifest.layers {
             spool.adopt(&self.blob_path(&layer.digest), &layer.digest)?;
+            blobs.insert(layer.digest);
         }
+        blobs.iter().try_for_each(|blob| crate::spool::sync(&spool.path(blob)))?;
         new.references.clone_from(&image.references);
-        let names = image.references.clone();
-        self.commit(&spool, vec![Arrival { manifest, image: new.clone(), names, origin: None }])?;
         let _lock = self.lock()?;
+        self.place(&spool, &blobs)?;
+        // Names may have come and gone meanwhile: whatever the old manifest is called now, the new one is.
         let mut index = self.index()?;
-        let old =
-            image.manifest_digest.parse().map_err(|error| Error::digest("manifest", &error))?;
-        index.remove(&old);
+        index.replace(&old, &manifest.descriptor);
         self.write_index(&index)?;
         self.sweep(&index)?;
         Ok(new)
@@ -203,6 +227,11 @@ fn with_layers(manifest: &[u8], smaller: &BTreeMap<&str, Stored>) -> Result<Stri
         layer["size"] = json!(stored.size);
     }
     Ok(manifest.to_string())
+}
+
+/// Whether a layer is kept as a tar that nobody has compressed.
+fn is_plain(layer: &Layer) -> bool {
+    layer.media_type.ends_with(".tar")
 }
 
 fn media_type(manifest: &[u8]) -> String {

@@ -60,6 +60,9 @@ impl Reference {
     /// With the reason and, for upper-case letters, the probable name.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let fail = |reason| ParseError { text: text.to_owned(), reason, hint: None };
+        if text.contains("://") {
+            return Err(fail("it has no http:// or https:// before it"));
+        }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
                 let digest = digest
@@ -102,6 +105,11 @@ impl Reference {
         path.split('/').try_for_each(check_component).map_err(fail)?;
         if repository.len() > MAX_REPOSITORY {
             return Err(fail("the repository name has more than 255 characters"));
+        }
+        if repository == "library/sha256"
+            && tag.as_deref().is_some_and(|tag| Digest::from_hex(tag).is_some())
+        {
+            return Err(fail("sha256: and 64 hex digits are an image ID, not a name"));
         }
         let tag = match (&tag, &digest) {
             (None, None) => Some("latest".to_owned()),

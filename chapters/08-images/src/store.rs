@@ -34,6 +34,9 @@ pub struct Store {
     pub(crate) root: PathBuf,
 }
 
+/// Names that one archive may give: more is no archive of images but an attempt to make the index slow.
+const MAX_NAMES: usize = 1000;
+
 /// Images, and what is none any more: name or digest, and why.
 type Scanned = (Vec<Image>, Vec<(String, Error)>);
 
@@ -97,9 +100,11 @@ impl Store {
     /// # Errors
     /// If `index.json` cannot be read.
     pub fn diff_ids(&self) -> Result<BTreeSet<String>, Error> {
+        // In this order: a pull that ends between the two is in both lists, not in none.
+        let coming = Spool::announced(&self.root.join("tmp"));
         let images = self.list()?;
         let known = images.into_iter().flat_map(|image| image.layers).map(|layer| layer.diff_id);
-        Ok(known.chain(Spool::announced(&self.root.join("tmp"))).collect())
+        Ok(known.chain(coming).collect())
     }
 
     fn scan(&self) -> Result<Scanned, Error> {
@@ -194,6 +199,11 @@ impl Store {
         spool: &Spool,
         arrivals: Vec<Arrival>,
     ) -> Result<Vec<Loaded>, Error> {
+        let names: usize = arrivals.iter().map(|arrival| arrival.names.len()).sum();
+        if names > MAX_NAMES {
+            let reason = format!("it has {names} names for images; at most {MAX_NAMES} are taken");
+            return Err(Error::NotAnImage(reason));
+        }
         let mut blobs = BTreeSet::new();
         for Arrival { manifest, .. } in &arrivals {
             let layers = manifest.layers.iter().map(|layer| layer.digest);
@@ -204,12 +214,7 @@ impl Store {
             spool::sync(&spool.path(blob))?;
         }
         let _lock = self.lock()?;
-        for blob in &blobs {
-            // Also over a blob that is there: it has the same content, or it was damaged and is now repaired.
-            let (from, to) = (spool.path(blob), self.blob_path(blob));
-            fs::rename(&from, &to).during("rename file", to.display())?;
-        }
-        spool::sync(&self.blobs())?;
+        self.place(spool, &blobs)?;
         let mut index = self.index()?;
         let mut loaded = Vec::new();
         for Arrival { manifest, image, names, origin } in arrivals {
@@ -223,7 +228,7 @@ impl Store {
             for name in names {
                 let old = index.set(&name, &manifest.descriptor);
                 if let Some(origin) = &origin {
-                    index.set_origin(&name, origin);
+                    index.set_origin(&name, &manifest.descriptor.digest, origin);
                 }
                 let replaced = old.map(|old| self.id_of(&old)).filter(|old| *old != image.id);
                 let (id, warning) = (image.id.clone(), warning.clone());
@@ -232,6 +237,16 @@ impl Store {
         }
         self.write_index(&index)?;
         Ok(loaded)
+    }
+
+    /// Moves blobs from a spool to their places. The caller holds the lock, and they are synced.
+    pub(crate) fn place(&self, spool: &Spool, blobs: &BTreeSet<Digest>) -> Result<(), Error> {
+        for blob in blobs {
+            // Also over a blob that is there: it has the same content, or it was damaged and is now repaired.
+            let (from, to) = (spool.path(blob), self.blob_path(blob));
+            fs::rename(&from, &to).during("rename file", to.display())?;
+        }
+        Ok(spool::sync(&self.blobs())?)
     }
 
     /// A new spool; what crashed commands left is removed on the way.
@@ -261,7 +276,10 @@ impl Store {
         let path = self.root.join("index.json");
         let file = step!("openat", ("index.json"), File::open(&path))
             .during("open file", path.display())?;
-        Index::parse("index.json", &read_document("index.json", file)?)
+        // Ours, and as long as its names are many: the limit of documents is for those of strangers.
+        let mut bytes = Vec::new();
+        (&file).read_to_end(&mut bytes).during("read file", path.display())?;
+        Index::parse("index.json", &bytes)
     }
 
     pub(crate) fn write_index(&self, index: &Index) -> Result<(), Error> {

@@ -21,6 +21,7 @@ fn reference(text: &str) -> Result<Reference> {
 }
 
 #[derive(Debug, Args)]
+#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Load {
     /// Archive or folder to read: docker-archive or OCI layout, plain, gzip or zstd [default: standard input]
     #[arg(short, long, value_name = "FILE")]
@@ -28,7 +29,7 @@ pub(super) struct Load {
     /// Name for an image that has none in the archive, or another name
     #[arg(short, long, value_name = "NAME")]
     name: Option<String>,
-    /// Print nothing
+    /// Accepted for Docker's sake: the names of the images are all that is printed
     #[arg(short, long)]
     quiet: bool,
 }
@@ -47,9 +48,6 @@ impl Load {
             if let Some(warning) = &loaded.warning {
                 failure::tell(&format!("mini-docker: {warning}"));
             }
-            if self.quiet {
-                continue;
-            }
             match &loaded.reference {
                 Some(name) => table::print(&format!("Loaded image: {}\n", name.familiar())),
                 None => table::print(&format!("Loaded image ID: {}\n", loaded.id)),
@@ -60,6 +58,7 @@ impl Load {
 }
 
 #[derive(Debug, Args)]
+#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Import {
     /// Apply a Dockerfile instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR
     #[arg(short, long, value_name = "INSTRUCTION")]
@@ -76,6 +75,16 @@ pub(super) struct Import {
 impl Import {
     pub(super) fn run(self, engine: &Engine) -> Result<u8> {
         let name = self.name.as_deref().map(reference).transpose()?;
+        let text = self.file.to_string_lossy().into_owned();
+        if text.starts_with("http://") || text.starts_with("https://") {
+            return Err(Failure::new("import does not fetch from URLs")
+                .hint(format!("curl -L {text} | mini-docker import - NAME"))
+                .into());
+        }
+        let message = match self.message.is_empty() {
+            true => format!("Imported from {text}"),
+            false => self.message.clone(),
+        };
         let tar = match image::open_source(&self.file)? {
             images::Source::Tar(tar) => tar,
             images::Source::Dir(folder) => {
@@ -87,13 +96,14 @@ impl Import {
                     .into());
             }
         };
-        let loaded = image::import(engine, tar, name.as_ref(), &self.change, &self.message)?;
+        let loaded = image::import(engine, tar, name.as_ref(), &self.change, &message)?;
         table::print(&format!("{}\n", loaded.id));
         Ok(0)
     }
 }
 
 #[derive(Debug, Args)]
+#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Save {
     /// File to write, with mode 0600 [default: standard output]
     #[arg(short, long, value_name = "FILE")]
@@ -112,6 +122,7 @@ impl Save {
 }
 
 #[derive(Debug, Args)]
+#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Export {
     /// File to write, with mode 0600 [default: standard output]
     #[arg(short, long, value_name = "FILE")]
@@ -140,6 +151,7 @@ fn write(
 }
 
 #[derive(Debug, Args)]
+#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Commit {
     /// Author of the image
     #[arg(short, long, default_value = "", hide_default_value = true)]

@@ -10,7 +10,7 @@ use images::Reference;
 
 use super::{table, transfer};
 use crate::engine::Engine;
-use crate::failure::{self, code};
+use crate::failure::{self, Failure, code};
 use crate::image;
 use crate::inspect::{self, Kind};
 
@@ -68,6 +68,7 @@ fn reference(text: &str) -> Result<Reference> {
 }
 
 #[derive(Debug, Args)]
+#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Inspect {
     /// Print a template, or `json` on one line
     #[arg(short, long, value_name = "TEMPLATE")]
@@ -86,6 +87,7 @@ impl Inspect {
 }
 
 #[derive(Debug, Args)]
+#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Tag {
     /// Image, by name or id
     source: String,
@@ -102,10 +104,14 @@ impl Tag {
 }
 
 #[derive(Debug, Args)]
+#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Remove {
     /// Remove all names of an id, and images that exited containers were made from
     #[arg(short, long)]
     force: bool,
+    /// Accepted for Docker's sake: there are no parents that could be left
+    #[arg(long, hide = true)]
+    no_prune: bool,
     /// Names or ids
     #[arg(required = true)]
     images: Vec<String>,
@@ -124,7 +130,14 @@ impl Remove {
                         table::print(&format!("Deleted: {id}\n"));
                     }
                 }
-                Err(error) => worst = failure::report(&error, code::OTHER),
+                Err(error) => {
+                    let gone = error.downcast_ref::<Failure>().is_some();
+                    let reported = failure::report(&error, code::OTHER);
+                    // With force, what is not there is as good as removed.
+                    if !(self.force && gone && image::resolve(engine, name).is_err()) {
+                        worst = reported;
+                    }
+                }
             }
         }
         Ok(worst)

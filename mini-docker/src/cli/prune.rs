@@ -9,6 +9,7 @@ use crate::failure;
 use crate::prune::{self, Filters};
 
 #[derive(Debug, Args)]
+#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Images {
     /// Also images with a name that no container was made from
     #[arg(short, long)]

@@ -2,6 +2,10 @@
 
 /// Rows below a header, aligned. Trailing space is cut.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    // Names and commands of images are the words of strangers.
+    let clean = |row: &Vec<String>| row.iter().map(|cell| crate::format::sanitized(cell)).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(clean).collect();
+    let rows = rows.as_slice();
     let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

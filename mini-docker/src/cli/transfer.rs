@@ -11,6 +11,7 @@ use crate::progress::{Place, Progress};
 use crate::transfer;
 
 #[derive(Debug, Args)]
+#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Pull {
     /// All tags of the repository
     #[arg(short, long)]
@@ -19,7 +20,7 @@ pub(super) struct Pull {
     #[arg(short, long)]
     quiet: bool,
     /// Platform of the image, os/architecture[/variant] [default: this machine's]
-    #[arg(long, value_name = "PLATFORM")]
+    #[arg(long, value_name = "PLATFORM", env = "DOCKER_DEFAULT_PLATFORM", hide_env = true)]
     platform: Option<Platform>,
     /// Accepted for Docker's sake: there is no content trust to disable
     #[arg(long, hide = true)]
@@ -59,6 +60,7 @@ impl Pull {
 }
 
 #[derive(Debug, Args)]
+#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Push {
     /// All tags of the repository that are here
     #[arg(short, long)]

@@ -177,15 +177,7 @@ fn root_mount(engine: &Engine, held: &Held, record: &Record, spec: &Spec) -> Res
         let folder = spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
         return Ok(rootfs::bind(open_dir(&folder)?.as_fd(), true)?);
     }
-    let store = engine.layers()?;
-    let mut lowers = Vec::with_capacity(record.layers.len());
-    for id in record.layers.iter().rev() {
-        let id = id.parse()?;
-        if !store.has(&id) {
-            image::restore(engine, record)?;
-        }
-        lowers.push(store.path(&id));
-    }
+    let lowers = image::lowers(engine, record)?;
     let (upper, work) = (held.dir.join("upper"), held.dir.join("work"));
     for folder in [&upper, &work] {
         match std::fs::create_dir(folder) {

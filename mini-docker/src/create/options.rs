@@ -71,7 +71,7 @@ pub struct Options {
     #[arg(hide_possible_values = true, hide_default_value = true)]
     pub pull: Policy,
     /// Platform of the image, os/architecture[/variant] [default: this machine's]
-    #[arg(long, value_name = "PLATFORM")]
+    #[arg(long, value_name = "PLATFORM", env = "DOCKER_DEFAULT_PLATFORM", hide_env = true)]
     pub platform: Option<Platform>,
     /// Print nothing of a pull
     #[arg(short, long)]

@@ -95,8 +95,10 @@ fn what_is_so_anyway_may_be_asked_for(sandbox: &Sandbox) -> Outcome {
         let ran = docker.sh(flags, "grep NoNewPrivs /proc/self/status")?;
         assert_eq!(ran.stdout, "NoNewPrivs:\t1\n", "{flags:?}: {ran:?}");
     }
-    let all = docker.ran(["images", "-a"])?;
-    assert_eq!((all.code, &all.stdout), (0, &docker.ran(["images"])?.stdout), "{all:?}");
+    // Without the age, which may be another one a moment later.
+    let format = ["images", "--no-trunc", "--format", "{{.Repository}} {{.Tag}} {{.ID}} {{.Size}}"];
+    let all = docker.ran(format.iter().chain(&["-a"]))?;
+    assert_eq!((all.code, &all.stdout), (0, &docker.ran(format)?.stdout), "{all:?}");
     let mut text = String::new();
     for arguments in [
         &["--pull", "always"][..],

@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = &[
     ("wrong_bytes_are_never_kept", wrong_bytes_are_never_kept),
     ("limits_of_the_registry_are_told", limits_of_the_registry_are_told),
     ("a_dead_registry_is_one_line", a_dead_registry_is_one_line),
+    ("a_line_that_stays_broken_is_told", a_line_that_stays_broken_is_told),
     ("an_upload_that_breaks_goes_on", an_upload_that_breaks_goes_on),
 ];
 
@@ -173,6 +174,27 @@ fn a_dead_registry_is_one_line(sandbox: &Sandbox) -> Outcome {
     }
     snapshots(|| insta::assert_snapshot!(plain(&text, sandbox)));
     Ok(())
+}
+
+fn a_line_that_stays_broken_is_told(sandbox: &Sandbox) -> Outcome {
+    let (_registry, proxy, layout) = behind(sandbox, Vec::new())?;
+    let docker = Docker::new(sandbox);
+    let name = format!("{}/app:1", proxy.address());
+    std::fs::write(crate::settings(sandbox), r#"{"max-download-attempts": 2}"#)?;
+    let blob = layer(&layout, 1)?;
+    proxy.add(Rule::new("GET", &blob, Fault::Cut { after: 700_000 }));
+    proxy.add(Rule::new("GET", &blob, Fault::Drop).always());
+    let broken = ran(&docker, sandbox, &["pull", "-q", &name])?;
+    snapshots(|| insta::assert_snapshot!(plain(&broken.stderr, sandbox)));
+    assert_eq!(done(&docker, sandbox, &["images", "-q"])?, "");
+    // What has arrived is not asked for again.
+    proxy.reset();
+    done(&docker, sandbox, &["pull", "-q", &name])?;
+    let requests = proxy.requests();
+    let again: Vec<_> = requests.iter().filter(|request| request.is("GET", &blob)).collect();
+    assert_eq!(again.len(), 1, "{again:?}");
+    assert_eq!(again[0].header("range"), Some("bytes=700000-"), "{again:?}");
+    check(&docker, sandbox, &name)
 }
 
 fn an_upload_that_breaks_goes_on(sandbox: &Sandbox) -> Outcome {

@@ -17,6 +17,8 @@ use crate::error::printable;
 const PAGE: &str = "1000";
 /// More pages are taken for a registry that goes round in circles.
 const MAX_PAGES: usize = 1_000;
+/// Names that are kept in memory at once.
+const MAX_NAMES: usize = 200_000;
 
 impl Registry {
     /// All tags of a repository (`GET /v2/<repository>/tags/list`, page by page), in the registry's order.
@@ -52,6 +54,9 @@ impl Registry {
             // A repository without tags has null for a list.
             let page = value.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
             names.extend(page.iter().filter_map(Value::as_str).map(printable));
+            if names.len() > MAX_NAMES {
+                return Err(self.protocol(&format!("its list has more than {MAX_NAMES} names")));
+            }
             next = link.map(|link| self.same_origin(&origin, link)).transpose()?;
         }
         Ok(names)

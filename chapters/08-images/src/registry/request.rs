@@ -189,6 +189,11 @@ impl Registry {
                 let to = next.origin.authority();
                 return Err(protocol(format!("it sends us to {to} without https, refused")));
             }
+            // A body may hold a refresh token. What is uploaded has no secret, and may go to a store elsewhere.
+            if next.origin != url.origin && matches!(request.body, Body::Bytes(_)) {
+                let to = next.origin.authority();
+                return Err(protocol(format!("it sends us to {to} with what we say, refused")));
+            }
             // Once gone, they stay away: whoever sends us back may have chosen the path.
             if next.origin != url.origin {
                 authorization = None;

@@ -12,6 +12,7 @@ use crate::format::{Listing, Show};
 use crate::{failure, image};
 
 #[derive(Debug, Args)]
+#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(in crate::cli) struct List {
     /// Accepted for Docker's sake: there are no intermediate images to hide
     #[arg(short, long)]
