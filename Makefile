@@ -28,9 +28,10 @@ test-vm: ## Limits under pure cgroup v2, in User-mode Linux
 testdata: ## Root file systems that the tests need (debootstrap)
 	bash tests/data/debian
 
-bench: ## What a start costs, mechanism by mechanism: table and benches/startup.svg
+bench: testdata ## What a start and a pull cost: tables and pictures in benches/
 	cargo build --release -p mini-docker
 	cargo run --release -p benches --bin startup-table
+	cargo run --release -p benches --bin pull-table
 
 install: build ## Install mini-docker to /usr/local/bin
 	install -D -m 0755 "$$(bash .ci/target-dir)/release/mini-docker" $(DESTDIR)/usr/local/bin/mini-docker

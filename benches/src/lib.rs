@@ -1,4 +1,4 @@
-//! What a container start costs, mechanism by mechanism.
+//! What a container start costs, mechanism by mechanism; and, in [`pull`], what it costs to get an image.
 //!
 //! A *start* here is the whole life of a container that does nothing: from the first system call made for it, through
 //! the exec of a static `true` and its end, until everything that was made for it is gone again. It is measured at each
@@ -11,7 +11,7 @@
 //! 4. [`Stage`] (`stage.rs`, `image.rs`): the private namespaces and folders in which all of that happens;
 //! 5. [`Sample`] (`clock.rs`): what is read off: wall time, CPU time, time until exec;
 //! 6. [`rounds`](rounds::measure) (`rounds.rs`): every step once per round, in random order;
-//! 7. `stats.rs`, `table.rs`, `chart.rs`, `host.rs`: figures, words, a picture, and where they were taken.
+//! 7. `stats.rs`, `table.rs`, `grid.rs`, `chart.rs`, `svg.rs`, `host.rs`: figures, words, a picture, and where they were taken.
 //!
 //! Two programs use this: `cargo bench -p benches --bench startup` (Criterion: one step after the other, good for
 //! comparing a step with itself before and after a change) and `startup-table` (interleaved rounds, good for comparing
@@ -19,14 +19,17 @@
 
 pub mod chart;
 pub mod clock;
+mod grid;
 pub mod host;
 mod image;
 pub mod ladder;
 pub mod program;
+pub mod pull;
 pub mod rounds;
 pub mod stage;
 pub mod start;
 pub mod stats;
+mod svg;
 pub mod table;
 
 use anyhow::Result;

@@ -40,23 +40,68 @@ pub fn measure(
     stage: &Stage,
     steps: &[Step],
     rounds: Rounds,
-    mut tick: impl FnMut(usize),
+    tick: impl FnMut(usize),
 ) -> Result<Vec<Series>> {
-    let mut all: Vec<Series> =
-        steps.iter().map(|&step| Series { step, samples: Vec::new() }).collect();
-    let mut order: Vec<usize> = (0..steps.len()).collect();
+    let run = |at: usize| {
+        let step = steps[at];
+        step.run(stage).with_context(|| format!("measure `{}`", step.label()))
+    };
+    let all = interleave(steps.len(), rounds, run, tick)?;
+    let series = |(&step, samples)| Series { step, samples };
+    Ok(steps.iter().zip(all).map(series).collect())
+}
+
+/// Runs each of `count` things once per round; what `run` says of the thing at an index, round by
+/// round, is at that index of the result.
+///
+/// # Errors
+/// The first that `run` returns.
+pub fn interleave<T>(
+    count: usize,
+    rounds: Rounds,
+    mut run: impl FnMut(usize) -> Result<T>,
+    mut tick: impl FnMut(usize),
+) -> Result<Vec<Vec<T>>> {
+    let mut all: Vec<Vec<T>> = (0..count).map(|_| Vec::new()).collect();
+    let mut order: Vec<usize> = (0..count).collect();
     let mut random = Random::default();
     for round in 0..rounds.warm_up + rounds.count {
         random.shuffle(&mut order);
         for &at in &order {
-            let step = steps[at];
-            let sample = step.run(stage).with_context(|| format!("measure `{}`", step.label()))?;
+            let sample = run(at)?;
             if round >= rounds.warm_up {
-                all[at].samples.push(sample);
+                all[at].push(sample);
             }
             sleep(rounds.pause);
         }
         tick((round + 1).saturating_sub(rounds.warm_up));
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_runs_once_per_round_and_warm_ups_do_not_count() {
+        let rounds = Rounds { count: 3, warm_up: 2, pause: Duration::ZERO };
+        let (mut runs, mut ticks) = (Vec::new(), Vec::new());
+        let run = |at: usize| {
+            runs.push(at);
+            Ok((at, runs.len()))
+        };
+        let all = interleave(4, rounds, run, |done| ticks.push(done)).unwrap();
+        assert_eq!(ticks, [0, 0, 1, 2, 3]);
+        for round in runs.chunks(4) {
+            let mut round = round.to_vec();
+            round.sort_unstable();
+            assert_eq!(round, [0, 1, 2, 3]);
+        }
+        assert!(runs.chunks(4).any(|round| *round != runs[..4]));
+        for (at, samples) in all.iter().enumerate() {
+            assert_eq!(samples.len(), 3);
+            assert!(samples.iter().all(|(of, when)| *of == at && *when > 8));
+        }
+    }
 }

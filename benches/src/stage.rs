@@ -59,11 +59,7 @@ impl Stage {
         let dir = tempfile::Builder::new().prefix(&prefix).tempdir()?;
         let at = |name: &str| dir.path().join(name);
 
-        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)
-            .context("create private namespaces")?;
-        let none: Option<&str> = None;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-        network::loopback_up(own_network()?.as_fd())?;
+        private_namespaces()?;
 
         let image = Image::build()?;
         let folder = at("folder");
@@ -150,6 +146,16 @@ impl Stage {
     }
 }
 
+/// Moves this process into a mount namespace of its own, and a network namespace with nothing but loopback.
+pub(crate) fn private_namespaces() -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)
+        .context("create private namespaces")?;
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    network::loopback_up(own_network()?.as_fd())?;
+    Ok(())
+}
+
 fn networks(dir: &Path, name: &str) -> Result<network::Store> {
     let place = dir.join(name);
     Ok(network::Store::open(&place.join("state"), &place.join("run"))?)
@@ -181,7 +187,7 @@ fn reclaim_cgroups() -> Result<()> {
 }
 
 /// `target/<triple>/<profile>/mini-docker`, for a program in that folder or in `deps` below it.
-fn beside_this_program() -> Option<PathBuf> {
+pub(crate) fn beside_this_program() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let folders = program.ancestors().skip(1).take(2);
     folders.map(|folder| folder.join("mini-docker")).find(|path| path.is_file())

@@ -88,18 +88,28 @@ fn milliseconds(duration: std::time::Duration) -> f64 {
 /// Difference of the medians of `wall` and `below`, and its margin. Rounds are drawn, not single starts: a slow moment
 /// of the machine that both have seen cancels out.
 fn difference(wall: &[f64], below: Option<&Vec<f64>>) -> (f64, f64) {
-    const DRAWS: usize = 1000;
-    let of = |rounds: &[usize]| {
-        let pick = |values: &[f64]| median(rounds.iter().map(|&round| values[round]).collect());
+    bootstrap(wall.len(), |rounds| {
+        let pick = |values: &[f64]| median_of(values, rounds);
         pick(wall) - below.map_or(0.0, |below| pick(below))
-    };
-    let every: Vec<usize> = (0..wall.len()).collect();
+    })
+}
+
+/// A figure of `count` rounds, and half the width of its 95 % interval. `of` computes it from some rounds' indices; one
+/// may occur several times.
+pub fn bootstrap(count: usize, of: impl Fn(&[usize]) -> f64) -> (f64, f64) {
+    const DRAWS: usize = 1000;
+    let every: Vec<usize> = (0..count).collect();
     let mut random = Random::default();
     let draws: Vec<f64> = (0..DRAWS)
         .map(|_| of(&every.iter().map(|_| random.below(every.len())).collect::<Vec<_>>()))
         .collect();
     let width = percentile(draws.clone(), 0.975) - percentile(draws, 0.025);
     (of(&every), width / 2.0)
+}
+
+/// The median of some rounds' values.
+pub fn median_of(values: &[f64], rounds: &[usize]) -> f64 {
+    median(rounds.iter().map(|&round| values[round]).collect())
 }
 
 /// The middle value, or the mean of the two middle ones.
@@ -129,12 +139,23 @@ impl Default for Random {
 }
 
 impl Random {
-    /// A number below `end`, which must not be 0.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
+    /// Other numbers for each seed.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        // Never 0, from which there is no way on.
+        Self(Self::default().0 ^ (seed << 1))
+    }
+
+    /// A number.
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % end
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// A number below `end`, which must not be 0.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        (self.next() >> 33) as usize % end
     }
 
     /// Fisher and Yates.

@@ -1,5 +1,6 @@
 //! The figures as a table, for a terminal and for Markdown.
 
+use crate::grid::{Grid, Line};
 use crate::host::Host;
 use crate::stats::{Summary, top};
 use crate::{Program, Step};
@@ -9,40 +10,23 @@ const HEAD: [&str; 7] = ["step", "wall ms", "p5 to p95", "added ms", "share", "C
 
 /// For a terminal.
 pub fn text(summaries: &[Summary], rounds: usize, host: &Host) -> String {
-    let rows = rows(summaries);
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([HEAD[column].len()]).max().unwrap_or_default()
-    };
-    let line = |cells: [&str; 7]| {
-        let cells = cells.iter().enumerate().map(|(at, cell)| match at {
-            0 => format!("{cell:<0$}", width(at)),
-            _ => format!("{cell:>0$}", width(at)),
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    let mut text = line(HEAD);
-    for (at, row) in rows.iter().enumerate() {
-        if begins_programs(summaries, at) {
-            text.push('\n');
-        }
-        text.push_str(&line(row.each_ref().map(String::as_str)));
-    }
-    format!("{text}\n{}", notes(summaries, rounds, host))
+    format!("{}\n{}", grid(summaries).text(), notes(summaries, rounds, host))
 }
 
 /// For a page.
 pub fn markdown(summaries: &[Summary], rounds: usize, host: &Host) -> String {
-    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-    let mut text = line(&HEAD.map(str::to_owned));
-    text.push_str("|---|--:|--:|--:|--:|--:|--:|\n");
-    for (at, row) in rows(summaries).iter().enumerate() {
+    format!("{}\n{}", grid(summaries).markdown(), notes(summaries, rounds, host))
+}
+
+fn grid(summaries: &[Summary]) -> Grid {
+    let mut lines = Vec::new();
+    for (at, row) in rows(summaries).into_iter().enumerate() {
         if begins_programs(summaries, at) {
-            text.push_str("| *beside the ladder* | | | | | | |\n");
+            lines.push(Line::Heading("beside the ladder".to_owned()));
         }
-        text.push_str(&line(row));
+        lines.push(Line::Cells(row.to_vec()));
     }
-    format!("{text}\n{}", notes(summaries, rounds, host))
+    Grid { head: HEAD.to_vec(), lines }
 }
 
 fn begins_programs(summaries: &[Summary], at: usize) -> bool {
@@ -102,6 +86,7 @@ mod tests {
             cpus: "2".to_owned(),
             cgroups: "v2".to_owned(),
             rcu: "normal",
+            sha: true,
             date: "2000-01-01".to_owned(),
         }
     }

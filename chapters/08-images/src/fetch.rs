@@ -2,12 +2,13 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
 use syscalls::During;
 
 use crate::Layer;
+use crate::chunks::{Arriving, CHUNK, CHUNKS, Chunks, hand_on};
 use crate::digest::{Digest, Hashing};
 use crate::error::Error;
 use crate::incoming::Incoming;
@@ -15,12 +16,7 @@ use crate::pull::{LayerState, PullError, Unpack};
 use crate::registry::Registry;
 use crate::spool::Spool;
 use crate::store::Store;
-use crate::stream::{Decoder, VerifiedLayer};
-
-/// Bytes that go from thread to thread at once.
-const CHUNK: usize = 256 << 10;
-/// Chunks between the network and the unpacking: 1 MiB. With a slow disk the network waits, not the memory.
-const CHUNKS: usize = 4;
+use crate::stream::VerifiedLayer;
 
 /// What is needed to bring one layer here.
 pub(crate) struct Fetch<'f> {
@@ -31,6 +27,8 @@ pub(crate) struct Fetch<'f> {
     pub(crate) layer: &'f Layer,
     /// An image of the store has this blob with this diff ID: they belong together.
     pub(crate) known: bool,
+    /// Few layers come at the same time: there are processors enough to inflate on a thread of its own.
+    pub(crate) roomy: bool,
     pub(crate) unpack: &'f dyn Unpack,
     pub(crate) observe: &'f (dyn Fn(LayerState) + Sync),
     /// Another layer has failed.
@@ -179,7 +177,8 @@ impl Fetch<'_> {
         Err(Error::NotFound(self.layer.digest.clone()).into())
     }
 
-    /// One thread receives, hashes and writes; this one inflates, and hands the tar to be unpacked.
+    /// One thread receives, hashes and writes; this one, or with few layers another one, inflates; the tar is handed on
+    /// to be unpacked.
     fn stream(
         &self,
         source: &Registry,
@@ -195,14 +194,22 @@ impl Fetch<'_> {
                 let mut hand_on = |chunk| hand_on(&filled, &empty, chunk);
                 let received = self.receive(source, digest, incoming, &mut hand_on);
                 if received.is_ok() {
-                    filled.send(Vec::new()).ok();
+                    filled.send(Ok(Vec::new())).ok();
                 }
                 received
             });
-            let chunks = Chunks { chunks, returned, current: Vec::new(), at: 0, ended: false };
-            let taken = Arriving::new(what, chunks)
-                .map_err(PullError::from)
-                .and_then(|mut tar| self.take(&mut tar, unpacked));
+            let chunks = Chunks::new(chunks, returned);
+            let taken = match self.roomy {
+                true => {
+                    let (filled, inflated) = sync_channel(CHUNKS);
+                    let (returned, empty) = channel();
+                    scope.spawn(move || self.inflate(what, chunks, &filled, &empty));
+                    self.take(&mut Chunks::new(inflated, returned), unpacked)
+                }
+                false => Arriving::new(what, chunks)
+                    .map_err(PullError::from)
+                    .and_then(|mut tar| self.take(&mut tar, unpacked)),
+            };
             let received = receiver.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             match (received, taken) {
                 // The unpacker went away: its own words tell why.
@@ -212,6 +219,35 @@ impl Fetch<'_> {
                 (Ok(()), taken) => taken,
             }
         })
+    }
+
+    /// Inflates and hands on, until the end, an error, or nobody wants it any more.
+    fn inflate(
+        &self,
+        what: String,
+        chunks: Chunks,
+        filled: &SyncSender<Result<Vec<u8>, Error>>,
+        empty: &Receiver<Vec<u8>>,
+    ) {
+        let work = || -> Result<(), Error> {
+            let mut tar = Arriving::new(what.clone(), chunks)?;
+            let (mut buffer, mut later) = (Vec::new(), None);
+            loop {
+                buffer.resize(CHUNK, 0);
+                let length = self
+                    .fill(&mut tar, &mut buffer, &mut later)
+                    .map_err(|error| Error::read(&what, &error))?;
+                buffer.truncate(length);
+                let next = hand_on(filled, empty, buffer)?;
+                if length == 0 {
+                    return Ok(());
+                }
+                buffer = next.unwrap_or_default();
+            }
+        };
+        if let Err(error) = work() {
+            filled.send(Err(error)).ok();
+        }
     }
 
     /// Receives the blob into its file, going on where an earlier pull was killed, and hands each chunk on. Whatever
@@ -320,75 +356,4 @@ fn is_damage(error: &PullError) -> bool {
             Error::WrongDigest { .. } | Error::WrongSize { .. } | Error::Missing { .. }
         )
     )
-}
-
-/// Gives a chunk to the other side and takes back one that is used up.
-fn hand_on(
-    filled: &SyncSender<Vec<u8>>,
-    empty: &Receiver<Vec<u8>>,
-    chunk: Vec<u8>,
-) -> Result<Option<Vec<u8>>, Error> {
-    filled.send(chunk).map_err(|_| Error::Stopped)?;
-    Ok(empty.try_recv().ok())
-}
-
-/// The blob as it comes from the other thread. An empty chunk says that it was complete and right.
-struct Chunks {
-    chunks: Receiver<Vec<u8>>,
-    returned: Sender<Vec<u8>>,
-    current: Vec<u8>,
-    at: usize,
-    ended: bool,
-}
-
-impl Read for Chunks {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.current.len() && !self.ended {
-            // Nobody takes it back when all has been received.
-            self.returned.send(std::mem::take(&mut self.current)).ok();
-            self.at = 0;
-            self.current = self.chunks.recv().map_err(|_| Error::Stopped)?;
-            self.ended = self.current.is_empty();
-        }
-        let length = buffer.len().min(self.current.len() - self.at);
-        buffer[..length].copy_from_slice(&self.current[self.at..self.at + length]);
-        self.at += length;
-        Ok(length)
-    }
-}
-
-/// The tar in a blob that is still arriving. Its end is reached only when the whole blob was right.
-struct Arriving {
-    what: String,
-    decoder: Decoder<Chunks>,
-    ended: bool,
-}
-
-impl Arriving {
-    fn new(what: String, chunks: Chunks) -> Result<Self, Error> {
-        let decoder = Decoder::new(&what, chunks)?;
-        Ok(Self { what, decoder, ended: false })
-    }
-}
-
-impl Read for Arriving {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.ended || buffer.is_empty() {
-            return Ok(0);
-        }
-        match self.decoder.read(buffer) {
-            Ok(0) => {
-                // What follows the compressed stream belongs to the blob too.
-                io::copy(self.decoder.raw(), &mut io::sink())?;
-                self.ended = true;
-                Ok(0)
-            }
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                // A wrong byte is told by the digest, not by what the decoder makes of it.
-                io::copy(self.decoder.raw(), &mut io::sink())?;
-                Err(Error::read(&self.what, &error).into())
-            }
-            other => other,
-        }
-    }
 }

@@ -17,11 +17,12 @@
 //! 8. [`import`] and [`changes`]: a plain root file system becomes an image;
 //! 9. [`save`] and [`commit`]: the way out, and a new image on top of another;
 //! 10. [`registry`]: the protocol, from a challenge to a chunked upload;
-//! 11. `pull.rs`, `fetch.rs`, `incoming.rs`: from a name to unpacked layers in one pass; `push.rs`: the way back.
+//! 11. `pull.rs`, `fetch.rs`, `chunks.rs`, `incoming.rs`: from a name to unpacked layers in one pass; `push.rs`: the way back.
 //!
 //! What is deliberately not here: unpacking. A pull hands the layers, as they come, to whoever implements [`Unpack`].
 
 pub mod changes;
+mod chunks;
 pub mod commit;
 pub mod digest;
 mod docker;

@@ -268,6 +268,7 @@ impl Store {
                 repository: name.repository(),
                 layer,
                 known: known.contains(&(layer.digest.clone(), layer.diff_id.clone())),
+                roomy: jobs.len() <= 2,
                 unpack: pull.unpack,
                 observe: &|state| pull.observer.layer(*at, state),
                 stop: &stop,

@@ -82,7 +82,7 @@ impl Import {
                 .into());
         }
         let message = match self.message.is_empty() {
-            true => format!("Imported from {text}"),
+            true => "Imported from -".to_owned(),
             false => self.message.clone(),
         };
         let tar = match image::open_source(&self.file)? {
