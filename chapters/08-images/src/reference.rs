@@ -61,7 +61,7 @@ impl Reference {
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let fail = |reason| ParseError { text: text.to_owned(), reason, hint: None };
         if text.contains("://") {
-            return Err(fail("it has no http:// or https:// before it"));
+            return Err(fail("names of images begin without http:// or https://"));
         }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
@@ -350,6 +350,8 @@ mod tests {
             &long,
             &tag,
             &SHA["sha256:".len()..],
+            SHA,
+            "https://localhost:5000/web",
             &format!("a@{}", SHA.to_uppercase()),
         ] {
             let error = Reference::parse(text).unwrap_err();

@@ -11,6 +11,8 @@ pub const TESTS: &[Test] = &[
     ("layers_are_shared_and_written_on_copies", layers_are_shared_and_written_on_copies),
     ("rmi_untags_refuses_and_deletes", rmi_untags_refuses_and_deletes),
     ("a_broken_archive_leaves_nothing", a_broken_archive_leaves_nothing),
+    ("a_failed_import_gives_the_name_back", a_failed_import_gives_the_name_back),
+    ("rmi_of_nothing_is_no_failure_with_force", rmi_of_nothing_is_no_failure_with_force),
     ("what_a_power_cut_took_is_unpacked_again", what_a_power_cut_took_is_unpacked_again),
 ];
 
@@ -185,5 +187,32 @@ fn what_a_power_cut_took_is_unpacked_again(sandbox: &Sandbox) -> Outcome {
     assert_eq!(docker.ran(["start", "-a", "old"])?.stdout, "root:x:0:0:root:/root:/bin/sh\n");
     power_cut()?;
     assert_eq!(docker.sh(&[], "cat /etc/passwd")?.stdout, "root:x:0:0:root:/root:/bin/sh\n");
+    Ok(())
+}
+
+fn a_failed_import_gives_the_name_back(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let before = docker.ran(["images", "--no-trunc", "-q", "busybox"])?.stdout;
+    // It reads as a tar, and does not unpack: the name leads out.
+    let outside = sandbox.path("outside");
+    std::fs::write(&outside, "x")?;
+    let tar = sandbox.path("bad.tar");
+    let mut make = Command::new("tar");
+    make.arg("-C").arg(sandbox.path("root")).args(["-Pcf"]).arg(&tar).arg("../outside");
+    stdout(&mut make)?;
+    let ran = docker.ran(["import", tar.to_str().unwrap(), "busybox"])?;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let after = docker.ran(["images", "--no-trunc", "-q", "busybox"])?.stdout;
+    assert_eq!((after.lines().count(), after), (1, before));
+    assert_eq!(docker.sh(&[], "echo x")?.stdout, "x\n");
+    Ok(())
+}
+
+fn rmi_of_nothing_is_no_failure_with_force(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    assert_eq!(docker.ran(["rmi", "nosuch"])?.code, 1);
+    let forced = docker.ran(["rmi", "--force=true", "nosuch"])?;
+    assert_eq!(forced.code, 0, "{forced:?}");
+    assert!(forced.stderr.contains("no such image: nosuch"), "{forced:?}");
     Ok(())
 }

@@ -14,6 +14,8 @@ pub const TESTS: &[Test] = &[
     ("digests_and_all_tags", digests_and_all_tags),
     ("run_pulls_what_is_missing", run_pulls_what_is_missing),
     ("what_is_no_image_is_refused", what_is_no_image_is_refused),
+    ("a_blob_must_be_the_layer_that_the_config_names", a_blob_must_be_the_layer),
+    ("a_damaged_image_can_be_pulled_again_and_removed", a_damaged_image_can_be_pulled_again),
 ];
 
 /// Two folders with a file each, as layers on the busybox.
@@ -321,5 +323,55 @@ fn what_is_no_image_is_refused(sandbox: &Sandbox) -> Outcome {
     }
     assert_eq!(done(&docker, sandbox, &["images", "-q"])?, "");
     snapshots(|| insta::assert_snapshot!(plain(&text, sandbox)));
+    Ok(())
+}
+
+/// Whoever has an image's layer unpacked must not take any blob for it.
+fn a_blob_must_be_the_layer(sandbox: &Sandbox) -> Outcome {
+    let registry = Registry::start(sandbox, Options::default())?;
+    let good = Layout::busybox(sandbox, "good")?;
+    registry.push_layout(&good.path, "latest", "app:good", &[])?;
+    let evil = Layout::random(sandbox, "evil", 1, 1000, Compression::Gzip)?;
+    registry.push_layout(&evil.path, "latest", "app:evil", &[])?;
+    // The config of the one, which names its diff ID, with the blob of the other.
+    let mut liar = good.manifest("latest")?;
+    liar["mediaType"] = "application/vnd.oci.image.manifest.v1+json".into();
+    liar["layers"] = evil.manifest("latest")?["layers"].clone();
+    put_manifest(&registry, "app:liar", &liar, sandbox)?;
+    let docker = Docker::new(sandbox);
+    let name = |tag: &str| format!("{}/app:{tag}", registry.address());
+    done(&docker, sandbox, &["pull", "-q", &name("good")])?;
+    for first in [false, true] {
+        if first {
+            // Now the blob is in the store, too.
+            done(&docker, sandbox, &["pull", "-q", &name("evil")])?;
+        }
+        let ran = ran(&docker, sandbox, &["pull", "-q", &name("liar")])?;
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.stderr.contains("the config says"), "{ran:?}");
+    }
+    for tag in ["good", "evil"] {
+        assert!(done(&docker, sandbox, &["pull", &name(tag)])?.contains("up to date"), "{tag}");
+    }
+    Ok(())
+}
+
+fn a_damaged_image_can_be_pulled_again(sandbox: &Sandbox) -> Outcome {
+    let registry = Registry::start(sandbox, Options::default())?;
+    let layout = Layout::busybox(sandbox, "busybox")?;
+    registry.push_layout(&layout.path, "latest", "app:1", &[])?;
+    let docker = Docker::new(sandbox);
+    let name = format!("{}/app:1", registry.address());
+    done(&docker, sandbox, &["pull", "-q", &name])?;
+    let config = layout.manifest("latest")?["config"]["digest"].as_str().unwrap().to_owned();
+    let blob = docker.root.join("images/blobs/sha256").join(config.trim_start_matches("sha256:"));
+    let run = ["run", "--rm", "--network", "none", "--pull", "never", &name, "echo", "x"];
+    std::fs::write(&blob, "{}")?;
+    assert_ne!(ran(&docker, sandbox, &run)?.code, 0);
+    done(&docker, sandbox, &["pull", "-q", &name])?;
+    assert_eq!(done(&docker, sandbox, &run)?, "x\n");
+    std::fs::write(&blob, "{}")?;
+    done(&docker, sandbox, &["rmi", "-f", &name])?;
+    assert_eq!(done(&docker, sandbox, &["images", "-q"])?, "");
     Ok(())
 }
