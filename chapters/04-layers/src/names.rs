@@ -66,7 +66,8 @@ pub fn place(entry: &[u8]) -> Result<Place, UnpackError> {
                 }
             }
             part if part.contains(&0) => return refused("its name contains a NUL byte"),
-            part if part.len() > NAME_MAX => {
+            // A whiteout may be longer by its prefix: it stands for a name, it never is one.
+            part if part.strip_prefix(WHITEOUT).unwrap_or(part).len() > NAME_MAX => {
                 return refused(&format!(
                     "a name of {} bytes is in it, the kernel allows {NAME_MAX}",
                     part.len()
@@ -104,6 +105,16 @@ mod tests {
 
     fn name(parent: &str, name: &str) -> Place {
         Place::Name { parent: parent.into(), name: name.into() }
+    }
+
+    /// Found by the fuzz target: what `diff` writes about the longest name must be read again.
+    #[test]
+    fn the_longest_name_can_be_whited_out() {
+        let longest = "n".repeat(NAME_MAX);
+        let hidden = Place::Whiteout { parent: b"d".to_vec(), name: longest.clone().into_bytes() };
+        assert_eq!(place(format!("d/.wh.{longest}").as_bytes()).unwrap(), hidden);
+        place(format!("d/.wh.{longest}n").as_bytes()).unwrap_err();
+        place(format!("d/{longest}n").as_bytes()).unwrap_err();
     }
 
     #[test]
