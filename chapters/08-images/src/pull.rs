@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   registry ──► hash ──► incoming/<hex> ──► store        (one thread for each layer)
-//!                  └────► inflate ──► hash ──► unpack      (two more, of chapter 04)
+//!                  └────► inflate ──► hash ──► unpack      (two more; a third where few layers come)
 //! ```
 //!
 //! All layers go this way at the same time. A layer counts when both digests are right: that of the blob, which the
