@@ -195,6 +195,9 @@ impl Fetch<'_> {
                 let received = self.receive(source, digest, incoming, &mut hand_on);
                 if received.is_ok() {
                     filled.send(Ok(Vec::new())).ok();
+                    // The disk writes the blob while its end is unpacked. Whether it could is told by the sync before
+                    // the blob gets its name.
+                    incoming.file.sync_data().ok();
                 }
                 received
             });
