@@ -1,7 +1,9 @@
 //! The command line: Docker's verbs and flags. One file per group of verbs; each verb calls the library.
 
 mod archive;
+mod completion;
 mod container;
+mod events;
 mod image;
 mod inspect;
 mod prune;
@@ -55,13 +57,37 @@ enum Command {
     Run(container::Run),
     /// Create a container without starting it
     Create(container::Create),
-    /// Start a created or exited container and wait for it
+    /// Start created or exited containers
     Start(container::Start),
+    /// Run a command in a running container
+    Exec(container::Exec),
     /// List containers
     #[command(alias = "list")]
     Ps(container::Ps),
+    /// Show what running containers use, again and again
+    Stats(container::Stats),
+    /// Show the processes of a running container
+    Top(container::Top),
     /// Remove containers
     Rm(container::Rm),
+    /// Show what a container has written
+    Logs(container::Logs),
+    /// Stop containers: a signal, and after some time the end by force
+    Stop(container::Stop),
+    /// Send a signal to containers, KILL by default
+    Kill(container::Kill),
+    /// Stop containers and start them again
+    Restart(container::Restart),
+    /// Make all processes of containers stand still
+    Pause(container::Pause),
+    /// Let the processes of paused containers go on
+    Unpause(container::Unpause),
+    /// Wait until containers have ended and print their exit codes
+    Wait(container::Wait),
+    /// Give a container another name
+    Rename(container::Rename),
+    /// See what a running container writes and type what it reads
+    Attach(container::Attach),
     /// Work with containers
     #[command(subcommand, subcommand_required = true)]
     Container(container::Verb),
@@ -79,6 +105,10 @@ enum Command {
     Export(archive::Export),
     /// Make an image of a container
     Commit(archive::Commit),
+    /// Copy files between a container and this machine
+    Cp(container::cp::Cp),
+    /// Show what a container has changed in its image's files
+    Diff(container::diff::Diff),
     /// List images
     Images(image::List),
     /// Show how an image was made
@@ -97,10 +127,22 @@ enum Command {
     /// Work with volumes
     #[command(subcommand, subcommand_required = true)]
     Volume(volume::Verb),
+    /// Show what happens to containers, images and volumes, while it happens
+    Events(events::Events),
     /// Show what this machine can do and what is stored
     Info(system::Info),
     /// Show the version
-    Version,
+    Version(system::Version),
+    /// Work with everything at once
+    #[command(subcommand, subcommand_required = true)]
+    System(system::Verb),
+    /// Change limits and restart policy of containers
+    Update(container::Update),
+    /// Show where the ports of a container are published
+    Port(container::Port),
+    Completion(completion::Completion),
+    #[command(hide = true)]
+    Man(completion::Man),
 }
 
 /// Parses the command line, runs the verb, reports what failed.
@@ -123,11 +165,13 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<u8> {
-    if let Command::Version = cli.command {
-        return system::version();
-    }
-    if let Command::Registry(verb) = cli.command {
-        return verb.run(cli.roots.config_file.as_deref());
+    // What needs neither root nor state.
+    match cli.command {
+        Command::Version(verb) => return verb.run(),
+        Command::Completion(verb) => return verb.run(Cli::command()),
+        Command::Man(verb) => return verb.run(Cli::command()),
+        Command::Registry(verb) => return verb.run(cli.roots.config_file.as_deref()),
+        _ => {}
     }
     crate::engine::require_root()?;
     if starts_a_container(&cli.command) {
@@ -148,8 +192,20 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Run(verb) => verb.run(&engine),
         Command::Create(verb) => verb.run(&engine),
         Command::Start(verb) => verb.run(&engine),
+        Command::Exec(verb) => verb.run(&engine),
         Command::Ps(verb) => verb.run(&engine),
+        Command::Stats(verb) => verb.run(&engine),
+        Command::Top(verb) => verb.run(&engine),
         Command::Rm(verb) => verb.run(&engine),
+        Command::Logs(verb) => verb.run(&engine),
+        Command::Stop(verb) => verb.run(&engine),
+        Command::Kill(verb) => verb.run(&engine),
+        Command::Restart(verb) => verb.run(&engine),
+        Command::Pause(verb) => verb.run(&engine),
+        Command::Unpause(verb) => verb.run(&engine),
+        Command::Wait(verb) => verb.run(&engine),
+        Command::Rename(verb) => verb.run(&engine),
+        Command::Attach(verb) => verb.run(&engine),
         Command::Container(verb) => verb.run(&engine),
         Command::Pull(verb) => verb.run(&engine),
         Command::Push(verb) => verb.run(&engine),
@@ -158,6 +214,8 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Save(verb) => verb.run(&engine),
         Command::Export(verb) => verb.run(&engine),
         Command::Commit(verb) => verb.run(&engine),
+        Command::Cp(verb) => verb.run(&engine),
+        Command::Diff(verb) => verb.run(&engine),
         Command::Images(verb) => verb.run(&engine),
         Command::History(verb) => verb.run(&engine),
         Command::Inspect(verb) => verb.run(&engine),
@@ -166,8 +224,14 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Image(verb) => verb.run(&engine),
         Command::Registry(verb) => verb.run(engine.config_file.as_deref()),
         Command::Volume(verb) => verb.run(&engine),
+        Command::Events(verb) => verb.run(&engine),
         Command::Info(verb) => verb.run(&engine),
-        Command::Version => system::version(),
+        Command::System(verb) => verb.run(&engine),
+        Command::Update(verb) => verb.run(&engine),
+        Command::Port(verb) => verb.run(&engine),
+        Command::Version(verb) => verb.run(),
+        Command::Completion(verb) => verb.run(Cli::command()),
+        Command::Man(verb) => verb.run(Cli::command()),
     }
 }
 
@@ -175,7 +239,12 @@ fn starts_a_container(command: &Command) -> bool {
     use container::Verb;
     matches!(
         command,
-        Command::Run(_) | Command::Start(_) | Command::Container(Verb::Run(_) | Verb::Start(_))
+        Command::Run(_)
+            | Command::Start(_)
+            | Command::Restart(_)
+            | Command::Exec(_)
+            | Command::Container(Verb::Run(_) | Verb::Start(_) | Verb::Restart(_) | Verb::Exec(_))
+            | Command::System(system::Verb::RestartAll(_))
     )
 }
 

@@ -13,6 +13,7 @@ use serde_json::Map;
 
 use crate::containers::Containers;
 use crate::engine::Engine;
+use crate::events;
 use crate::export::{Access, guarded, upper};
 use crate::failure::Failure;
 use crate::image;
@@ -84,6 +85,10 @@ pub fn commit(engine: &Engine, request: &Request) -> Result<String> {
         reference: request.reference.as_ref(),
     })?;
     image::unpack_all(engine, &store, std::slice::from_ref(&loaded))?;
+    let name = loaded.reference.as_ref().map(Reference::familiar).unwrap_or_default();
+    let more =
+        [("comment", request.message.as_str()), ("imageID", &loaded.id), ("imageRef", &name)];
+    events::container(engine, &record, "commit", &more);
     Ok(loaded.id)
 }
 
@@ -129,7 +134,7 @@ fn own(error: io::Error) -> anyhow::Error {
 
 /// Files and folders that are in the container's own folder only because the runtime mounts something there, `/proc`
 /// and `/etc/hosts`. Docker keeps them out of the image too; those of volumes are in it.
-fn mount_points(engine: &Engine, record: &Record) -> Result<Vec<PathBuf>> {
+pub(crate) fn mount_points(engine: &Engine, record: &Record) -> Result<Vec<PathBuf>> {
     let spec = Containers::new(engine).load_spec(&record.id)?;
     let mounts = spec.mounts().iter().flatten().map(|mount| mount.destination());
     let asked = |target: &&PathBuf| record.mounts.iter().any(|mount| mount.target == **target);

@@ -4,8 +4,10 @@
 //! folder in the run root. The kernel drops the lock when the process ends, however it ends, so a folder that can be
 //! locked belongs to nobody: the next command reclaims it (see [`crate::reclaim`]). No pid is trusted for this.
 
+mod rename;
+
 use std::fs::{self, File};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,7 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::files::{make_dir, read_json, remove_file, remove_tree, write_json};
 use crate::names;
+use crate::reclaim::reclaim;
 use crate::record::Record;
 
 /// A container that this process supervises.
@@ -29,6 +32,11 @@ pub struct Held {
 }
 
 impl Held {
+    /// The lock: as long as somebody has it open, the container is held.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
     /// In the child: closes its copy of the lock, which would otherwise outlive a supervisor that is killed. The
     /// child only executes or exits; it never uses its copy of this value.
     pub(crate) fn leave_to_parent(&self) {
@@ -108,19 +116,28 @@ impl<'engine> Containers<'engine> {
         Ok(reserved)
     }
 
-    /// Takes the lock of a container, creating its folder in the run root. None if another process holds it.
+    /// Takes the lock of a container, creating its folder in the run root. None if another process holds it. What a
+    /// supervisor has left that was killed since this command began is taken away first: afterwards nobody could find it.
     ///
     /// # Errors
     /// If the folder cannot be made or locked.
     pub fn hold(&self, id: &str) -> Result<Option<Held>> {
         let run_dir = self.run_dir(id);
+        let mut reclaimed = false;
         // Its last owner may be removing the folder: then it is made again.
         for _ in 0..100 {
             // Nobody looks or reclaims between mkdir and flock: both take this lock for themselves.
             let gate = self.gate()?;
             gate.lock_shared().context("lock the container folder")?;
-            make_dir(&run_dir)?;
+            let is_new = make_dir(&run_dir)?;
             match lock(&run_dir)? {
+                // Nobody's folder that was there: its owner has died in it.
+                Lock::Ours(lock) if !is_new && !reclaimed => {
+                    drop((lock, gate));
+                    // What could not be taken away is said by the next command.
+                    reclaim(self.engine).ok();
+                    reclaimed = true;
+                }
                 Lock::Ours(lock) => {
                     return Ok(Some(Held { dir: self.dir(id), run_dir, lock }));
                 }
@@ -166,17 +183,10 @@ impl<'engine> Containers<'engine> {
     fn take_name(&self, id: &str, wanted: Option<&str>) -> Result<String> {
         if let Some(name) = wanted {
             if !names::is_valid(name) {
-                return Err(Failure::new(format!("invalid container name `{name}`"))
-                    .hint("letters, digits, `_`, `.` and `-`, at least two, the first a letter or digit")
-                    .into());
+                return Err(invalid_name(name).into());
             }
             let Some(owner) = self.link_name(id, name)? else { return Ok(name.to_owned()) };
-            return Err(Failure::new(format!(
-                "the container name `{name}` is already in use by container {}",
-                owner.get(..12).unwrap_or(&owner)
-            ))
-            .hint(format!("remove it (mini-docker rm {name}) or choose another name"))
-            .into());
+            return Err(name_in_use(name, &owner).into());
         }
         for attempt in 0.. {
             let name = names::from_id(id, attempt);
@@ -203,11 +213,13 @@ impl<'engine> Containers<'engine> {
                 Err(error) => break Err(error).with_context(|| format!("take the name `{name}`")),
             }
             let owner = fs::read_to_string(&path).unwrap_or_default();
-            if self.exists(&owner) {
+            if self.owns(&owner, name) {
                 break Ok(Some(owner));
             }
-            // Its container is gone: a crash between the two removals.
-            fs::remove_file(&path).ok();
+            // Its container is gone or has another name: a crash came between two steps.
+            if let Err(error) = self.forget_name(name) {
+                break Err(error);
+            }
         };
         fs::remove_file(&aside).ok();
         taken
@@ -223,11 +235,39 @@ impl<'engine> Containers<'engine> {
     /// # Errors
     /// If they cannot be written.
     pub fn save(&self, record: &Record, spec: Option<&Spec>, durable: bool) -> Result<()> {
-        let dir = self.dir(&record.id);
         if let Some(spec) = spec {
-            write_json(&dir.join("config.json"), spec, durable)?;
+            self.save_spec(&record.id, spec, durable)?;
         }
-        write_json(&dir.join("record.json"), record, durable)
+        write_json(&self.dir(&record.id).join("record.json"), record, durable)
+    }
+
+    /// Writes the spec alone.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save_spec(&self, id: &str, spec: &Spec, durable: bool) -> Result<()> {
+        write_json(&self.dir(id).join("config.json"), spec, durable)
+    }
+
+    /// Changes the record of a container that may run meanwhile: its supervisor and commands change different parts of
+    /// it, each by reading, changing and writing under the lock of the container's folder. Returns the new record.
+    ///
+    /// # Errors
+    /// If there is none, it cannot be written, or `change` says so: then it is as it was.
+    pub fn edit(
+        &self,
+        id: &str,
+        durable: bool,
+        change: impl FnOnce(&mut Record) -> Result<()>,
+    ) -> Result<Record> {
+        let dir = self.dir(id);
+        let folder = File::open(&dir).with_context(|| format!("open `{}`", dir.display()));
+        let folder = folder.map_err(|error| self.unless_removed(id, error))?;
+        folder.lock().with_context(|| format!("lock `{}`", dir.display()))?;
+        let mut record = self.load(id).map_err(|error| self.unless_removed(id, error))?;
+        change(&mut record)?;
+        self.save(&record, None, durable)?;
+        Ok(record)
     }
 
     /// Reads a record.
@@ -243,7 +283,18 @@ impl<'engine> Containers<'engine> {
     /// # Errors
     /// If there is none or it is torn.
     pub fn load_spec(&self, id: &str) -> Result<Spec> {
-        read_json(&self.dir(id).join("config.json"))
+        read_json(&self.dir(id).join("config.json")).map_err(|error| self.unless_removed(id, error))
+    }
+
+    /// What to say of a file of a container that is missing: another command may have removed the whole container since
+    /// its record was read.
+    fn unless_removed(&self, id: &str, error: anyhow::Error) -> anyhow::Error {
+        if self.has_record(id) {
+            return error;
+        }
+        Failure::new(format!("no such container: {}", id.get(..12).unwrap_or(id)))
+            .hint("another command has just removed it")
+            .into()
     }
 
     /// All containers, newest first. What has no record yet or any more is left out, and so is what cannot be read.
@@ -288,6 +339,8 @@ impl<'engine> Containers<'engine> {
         let by_name = names::is_valid(key).then(|| fs::read_to_string(self.name_file(key)));
         if let Some(Ok(id)) = by_name
             && let Ok(record) = self.load(&id)
+            // Killed in the middle, a rename leaves a name that nobody has.
+            && record.name == key
         {
             return Ok(record);
         }
@@ -310,8 +363,11 @@ impl<'engine> Containers<'engine> {
     /// The first thing that could not be removed; the rest is still tried.
     pub fn remove(&self, id: &str, name: &str, held: Held) -> Result<()> {
         let name_file = self.name_file(name);
+        // Whoever is changing the record has finished, and nobody begins.
+        let lock = File::open(&held.dir).ok().filter(|folder| folder.lock().is_ok());
         // Without a record it is no container any more: whoever finds the rest after a crash takes it away.
         remove_file(&held.dir.join("record.json"))?;
+        drop(lock);
         if !name.is_empty() && fs::read_to_string(&name_file).is_ok_and(|owner| owner == id) {
             remove_file(&name_file)?;
         }
@@ -320,6 +376,17 @@ impl<'engine> Containers<'engine> {
         remove_tree(&held.dir)?;
         remove_tree(&held.run_dir)
     }
+}
+
+fn invalid_name(name: &str) -> Failure {
+    Failure::new(format!("invalid container name `{name}`"))
+        .hint("letters, digits, `_`, `.` and `-`, at least two, the first a letter or digit")
+}
+
+fn name_in_use(name: &str, owner: &str) -> Failure {
+    let owner = owner.get(..12).unwrap_or(owner);
+    Failure::new(format!("the container name `{name}` is already in use by container {owner}"))
+        .hint(format!("remove it (mini-docker rm {name}) or choose another name"))
 }
 
 /// What came of an attempt to lock a folder of the run root.

@@ -1,6 +1,10 @@
 //! From an image's config and the user's flags to a container that exists: a record, an OCI runtime spec, a folder.
 
+mod asked;
 mod config;
+pub mod duration;
+mod health;
+mod lifecycle;
 mod limits;
 mod mounts;
 mod namespaces;
@@ -18,13 +22,17 @@ use oci_spec::runtime::{LinuxBuilder, LinuxNamespaceType, Mount, RootBuilder, Sp
 
 use crate::containers::{Containers, Reserved};
 use crate::engine::Engine;
+use crate::events;
 use crate::failure::Failure;
-use crate::record::{NetworkRequest, Record, Status};
+use crate::record::{NetworkRequest, Record, RestartPolicy, Status};
 use crate::spec::{is_own, own_sysctls};
+pub use lifecycle::parse_restart;
+pub(crate) use limits::update as update_limits;
 pub use mounts::volume_users;
 pub(crate) use mounts::{remove_anonymous, remove_orphans};
 pub use namespaces::parse_mac;
 use options::Options;
+pub(crate) use process::add_variables;
 
 /// A container that exists on disk and is held by this process, but was not started.
 #[derive(Debug)]
@@ -65,6 +73,7 @@ pub fn create<'engine>(
     let pid_mode = namespaces::pid_mode(engine, &options.isolation)?;
     let stop_signal = stop_signal(&config, options)?;
     let labels = labels(&config, options)?;
+    let health = health::health_check(&raw_config(engine, &origin)?, &options.health, options.rm)?;
 
     let reserved = Containers::new(engine).reserve(options.name.as_deref())?;
     let id = reserved.id.clone();
@@ -82,7 +91,8 @@ pub fn create<'engine>(
     let parts =
         Parts { id: &id, hostname: &hostname, args: &args, network: &network, pid_mode: &pid_mode };
     let finished = spec(engine, &origin, &config, &parts, mounts, options).and_then(|spec| {
-        let given = config::given(&config, command, &hostname, &records, options)?;
+        let mut given = config::given(&config, command, &hostname, &records, options)?;
+        given.extend(health.given.map(|check| ("Healthcheck".to_owned(), check)));
         if let Some(file) = &options.cidfile {
             write_cidfile(file, &id)?;
         }
@@ -108,6 +118,14 @@ pub fn create<'engine>(
         group_add: options.group_add.clone(),
         mounts: records,
         config: given,
+        asked: asked::asked(options),
+        restart: lifecycle::restart_policy(options)?,
+        restarts: 0,
+        halted: false,
+        stop_timeout: options.stop_timeout,
+        log: lifecycle::log_options(options)?,
+        health_check: health.check,
+        health: None,
         status: Status::Created,
         id,
         command: args,
@@ -124,6 +142,7 @@ pub fn create<'engine>(
         mounts::remove_anonymous(engine, &record.mounts, &record.id);
     }
     saved?;
+    events::container(engine, &record, "create", &[]);
     Ok(Created { reserved, record, spec })
 }
 
@@ -149,14 +168,13 @@ fn check(options: &Options) -> Result<()> {
             .hint("with --uts host the name is the host's: leave out --hostname and --domainname")
             .into());
     }
-    match options.restart.as_deref() {
-        None | Some("" | "no") => Ok(()),
-        Some(other) => Err(Failure::new(format!(
-            "--restart {other} needs the monitor, which is not supported yet"
-        ))
-        .hint("leave it out, and let a loop of the shell or a service of the host start it again")
-        .into()),
+    // What is wrong is found before anything is made.
+    if lifecycle::restart_policy(options)? != RestartPolicy::No && options.rm {
+        return Err(Failure::new("conflicting options: cannot specify both --restart and --rm")
+            .hint("what is removed when it ends cannot be started again")
+            .into());
     }
+    lifecycle::log_options(options).map(drop)
 }
 
 fn host_name() -> String {
@@ -179,6 +197,15 @@ fn origin(engine: &Engine, image: &str, options: &Options) -> Result<Origin> {
     let (platform, quiet) = (options.platform.as_ref(), options.quiet);
     let image = crate::transfer::find_or_pull(engine, image, options.pull, platform, quiet)?;
     Ok(Origin { image: Some(image), rootfs: None })
+}
+
+/// The `config` object of the image's config as it came: the OCI specification has no words for a health check.
+fn raw_config(engine: &Engine, origin: &Origin) -> Result<serde_json::Value> {
+    let Some(image) = &origin.image else { return Ok(serde_json::Value::Null) };
+    let raw = engine.images()?.config_json(image)?;
+    let mut json: serde_json::Value =
+        serde_json::from_slice(&raw).context("read the image's config")?;
+    Ok(json["config"].take())
 }
 
 fn spec(

@@ -7,67 +7,90 @@
 //! | `--rootfs` | the folder, without what is mounted in it |
 //!
 //! In none of them are volumes, `/proc` or `/etc/hosts`: at their places are the folders and empty files that they are
-//! mounted on, as in Docker.
+//! mounted on, as in Docker. `cp`, which shows volumes, takes the tree of a running container as a whole.
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::Mode;
 use nix::unistd::{chroot, fchdir};
 use syscalls::mount::{Attr, SetAttr, clone_tree, set_attr};
 
+use crate::container;
 use crate::containers::{Containers, Held};
+use crate::copy::archive::Archive;
+use crate::copy::item::Item;
 use crate::engine::{Engine, open_dir};
 use crate::failure::Failure;
 use crate::files::remove_tree;
-use crate::record::{Record, Status};
+use crate::record::Record;
+
+/// How long somebody else may have a container.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Writes the tree of a container as a plain tar, in the order of its names. It may run meanwhile.
 ///
 /// # Errors
-/// If there is no such container; those of [`layers::diff()`].
+/// If there is no such container, a file cannot be read, or the archive not be written.
 pub fn export(engine: &Engine, container: &str, out: impl Write) -> Result<()> {
     let record = Containers::new(engine).find(container)?;
     let access = Access::to(engine, &record)?;
-    let tree = access.tree(engine, &record)?;
-    layers::diff(tree.as_fd(), out)?;
-    access.release()
+    let written = access.tree(engine, &record).and_then(|tree| write(tree, out));
+    access.release().and(written)
+}
+
+fn write(tree: OwnedFd, out: impl Write) -> Result<()> {
+    let mut archive = Archive::new(out, &[]);
+    archive.tree(&Item::of(tree)?, None)?;
+    archive.finish()
 }
 
 /// The right to read the files of a container: nobody starts or removes it meanwhile, or it runs.
 #[derive(Debug)]
 pub(crate) enum Access {
-    /// It runs, as this process.
-    Running(i32),
+    /// It runs. The descriptor names its first process, and no later one of the same pid.
+    Running(OwnedFd),
     /// It does not, and is held by us. None for one that goes with its process (`--rm`) and was not started yet: to
     /// hold it and be killed would remove it.
     Idle(Option<Held>),
 }
 
 impl Access {
+    /// Waits for a moment if somebody else has it, who is copying too, starting or ending it.
     pub(crate) fn to(engine: &Engine, record: &Record) -> Result<Self> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Self::now(engine, &record.id)? {
+                Some(access) => return Ok(access),
+                None if Instant::now() > deadline => return Err(busy(record)),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
+    /// None if it is being started, ended or copied.
+    fn now(engine: &Engine, id: &str) -> Result<Option<Self>> {
         let containers = Containers::new(engine);
-        if containers.is_held(&record.id) {
-            return match record.status {
-                Status::Running { pid, .. } => Ok(Self::Running(pid)),
-                _ => Err(busy(record)),
-            };
+        let record = containers.load(id)?;
+        if containers.is_held(id) {
+            return Ok(container::process(engine, &record)?.map(Self::Running));
         }
         if record.auto_remove {
-            return Ok(Self::Idle(None));
+            return Ok(Some(Self::Idle(None)));
         }
-        match containers.hold(&record.id)? {
-            Some(held) if containers.has_record(&record.id) => Ok(Self::Idle(Some(held))),
+        match containers.hold(id)? {
+            Some(held) if containers.has_record(id) => Ok(Some(Self::Idle(Some(held)))),
             Some(held) => {
                 // Removed since we have read its record.
                 remove_tree(&held.run_dir)?;
-                Err(busy(record))
+                Err(busy(&record))
             }
-            None => Err(busy(record)),
+            None => Ok(None),
         }
     }
 
@@ -87,20 +110,28 @@ impl Access {
             let folder = spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
             return guarded(open_dir(&folder)?);
         }
-        match *self {
-            Self::Running(pid) => {
-                let tree = root_of(pid)?;
-                // A pid may be used again: what was opened counts only if the container still runs, as this process.
-                let still = containers.load(&record.id).is_ok_and(
-                    |now| matches!(now.status, Status::Running { pid: now, .. } if now == pid),
-                );
-                if !still || !containers.is_held(&record.id) {
-                    return Err(busy(record));
-                }
-                without_devices(tree)
-            }
+        match self {
+            Self::Running(process) => without_devices(running_root(process, record, false)?),
             Self::Idle(_) => stacked(engine, record),
         }
+    }
+
+    /// The tree of a running container with all that is mounted in it, as its processes see it. Of another one it is
+    /// [the same](Self::tree).
+    pub(crate) fn whole(&self, engine: &Engine, record: &Record) -> Result<OwnedFd> {
+        match self {
+            Self::Running(process) => running_root(process, record, true),
+            Self::Idle(_) => self.tree(engine, record),
+        }
+    }
+}
+
+/// The root of a running container.
+fn running_root(process: &OwnedFd, record: &Record, recursive: bool) -> Result<OwnedFd> {
+    match root_of(process, recursive) {
+        // It has ended.
+        Err(error) if error.downcast_ref::<Errno>() == Some(&Errno::ESRCH) => Err(busy(record)),
+        other => other,
     }
 }
 
@@ -144,23 +175,19 @@ fn stacked(engine: &Engine, record: &Record) -> Result<OwnedFd> {
     Ok(layers::overlay(&lowers, None, None)?)
 }
 
-/// The root mount of another process's mount namespace, copied without what is mounted in it.
+/// The root mount of another process's mount namespace, copied with or without what is mounted in it.
 ///
 /// Only a mount of one's own namespace can be copied, so this process goes there and comes back: it opens nothing
 /// there but `/`. The namespace's root, not the process's: that may be any folder (chroot).
-fn root_of(pid: i32) -> Result<OwnedFd> {
+fn root_of(process: &OwnedFd, recursive: bool) -> Result<OwnedFd> {
     let place = |path: &str| {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         open(path, flags, Mode::empty()).with_context(|| format!("open `{path}`"))
     };
-    let namespace = |path: &Path| {
-        std::fs::File::open(path).with_context(|| format!("open namespace `{}`", path.display()))
-    };
-    let theirs = namespace(Path::new(&format!("/proc/{pid}/ns/mnt")))?;
-    let ours = namespace(Path::new("/proc/self/ns/mnt"))?;
+    let ours = std::fs::File::open("/proc/self/ns/mnt").context("open our mount namespace")?;
     let (root, folder) = (place("/")?, place(".")?);
-    setns(theirs, CloneFlags::CLONE_NEWNS).context("enter the container's mount namespace")?;
-    let tree = clone_tree(AT_FDCWD, "/", false);
+    setns(process, CloneFlags::CLONE_NEWNS).context("enter the container's mount namespace")?;
+    let tree = clone_tree(AT_FDCWD, "/", recursive);
     // To enter a namespace is also to go to its root.
     setns(ours, CloneFlags::CLONE_NEWNS)
         .and_then(|()| fchdir(&root))

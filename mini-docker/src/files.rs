@@ -20,7 +20,18 @@ pub(crate) fn remove_file(path: &Path) -> Result<()> {
 
 /// Removes a folder and all in it; one that is not there is removed already.
 pub(crate) fn remove_tree(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
+    let mut removed = fs::remove_dir_all(path);
+    for _ in 0..10 {
+        // Somebody has put a file into it between the look at what is in it and its removal.
+        if !removed
+            .as_ref()
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::DirectoryNotEmpty)
+        {
+            break;
+        }
+        removed = fs::remove_dir_all(path);
+    }
+    match removed {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("remove `{}`", path.display()))
         }
@@ -28,13 +39,12 @@ pub(crate) fn remove_tree(path: &Path) -> Result<()> {
     }
 }
 
-/// Makes a folder that only root may enter; one that is there is fine.
-pub(crate) fn make_dir(path: &Path) -> Result<()> {
+/// Makes a folder that only root may enter; one that is there is fine. True if it is new.
+pub(crate) fn make_dir(path: &Path) -> Result<bool> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(error).with_context(|| format!("create folder `{}`", path.display()))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("create folder `{}`", path.display())),
     }
 }
 

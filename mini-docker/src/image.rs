@@ -8,6 +8,7 @@ use images::{Image, Loaded, Reference, Removed};
 
 use crate::containers::Containers;
 use crate::engine::Engine;
+use crate::events;
 use crate::failure::Failure;
 use crate::record::Record;
 
@@ -52,6 +53,10 @@ pub fn load(
     let store = engine.images()?;
     let loaded = store.load(source, name)?;
     unpack_all(engine, &store, &loaded)?;
+    for one in &loaded {
+        let name = one.reference.as_ref().map_or_else(|| one.id.clone(), Reference::familiar);
+        events::image(engine, "load", &one.id, &name);
+    }
     Ok(loaded)
 }
 
@@ -70,6 +75,8 @@ pub fn import(
     let store = engine.images()?;
     let loaded = store.import(tar, reference, changes, message)?;
     unpack_all(engine, &store, std::slice::from_ref(&loaded))?;
+    let name = reference.map_or_else(|| loaded.id.clone(), Reference::familiar);
+    events::image(engine, "import", &loaded.id, &name);
     Ok(loaded)
 }
 
@@ -210,6 +217,7 @@ pub fn remove(engine: &Engine, name: &str, force: bool) -> Result<Removed> {
         .into());
     }
     let removed = store.remove(name, force, &users)?;
+    events::image_removed(engine, image.as_ref().map_or(name, |image| &image.id), &removed);
     sweep_layers(engine)?;
     Ok(removed)
 }

@@ -6,7 +6,8 @@ mod history;
 mod image;
 mod volume;
 
-pub use container::container;
+pub(crate) use container::configured;
+pub use container::{container, sizes};
 pub use history::{Step, history};
 pub use image::{image, names};
 pub use volume::volume;
@@ -34,20 +35,23 @@ pub enum Kind {
     Volume,
 }
 
-/// Describes the object with that name; without a kind the first container, image or volume that has it.
+/// Describes the object with that name; without a kind the first container, image or volume that has it. `size`: how
+/// large a container's files are.
 ///
 /// # Errors
 /// If there is none, the beginning of an id is that of several, or its files are damaged.
-pub fn object(engine: &Engine, kind: Option<Kind>, name: &str) -> Result<Value> {
+pub fn object(engine: &Engine, kind: Option<Kind>, name: &str, size: bool) -> Result<Value> {
     match kind {
-        Some(Kind::Container) => return container(engine, &Containers::new(engine).find(name)?),
+        Some(Kind::Container) => {
+            return container(engine, &Containers::new(engine).find(name)?, size);
+        }
         Some(Kind::Image) => return image(engine, &find_image(engine, name)?),
         Some(Kind::Volume) => return Ok(volume(&engine.volumes()?.get(name)?)),
         None => {}
     }
     let containers = Containers::new(engine);
     match containers.find(name) {
-        Ok(record) => return container(engine, &record),
+        Ok(record) => return container(engine, &record, size),
         // The beginning of several ids is a mistake, and not some other object.
         Err(error) if containers.list()?.iter().any(|record| record.id.starts_with(name)) => {
             return Err(error);

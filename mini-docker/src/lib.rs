@@ -5,21 +5,30 @@
 //! is [`container::child`]. Before them, [`create`] turns an image's config and the user's flags into an OCI runtime
 //! spec, the only description of a container; everything after works from that spec.
 
+pub mod attach;
+pub mod boot;
+pub mod changes;
 pub mod cli;
 pub mod commit;
 pub mod container;
 pub mod containers;
+pub mod copy;
 pub mod create;
 pub mod credentials;
+pub mod disk;
 pub mod engine;
+pub mod events;
+pub mod exec;
 pub mod explain;
 pub mod export;
 pub mod failure;
 mod files;
 pub mod format;
+pub(crate) mod health;
 pub mod image;
 pub mod info;
 pub mod inspect;
+pub mod log;
 pub mod names;
 pub mod output;
 mod pause;
@@ -29,5 +38,9 @@ pub mod reclaim;
 pub mod record;
 pub mod settings;
 pub mod spec;
+pub mod state;
+pub mod stats;
 pub mod terminal;
+pub mod top;
 pub mod transfer;
+pub mod wire;

@@ -1,9 +1,11 @@
 //! `image prune`: images that nobody needs go, and so does what killed commands have left. What it says it has freed
-//! is what the disk got back.
+//! is what the disk got back. `container prune` and `volume prune` are in `containers.rs` and `volumes.rs`.
+
+mod containers;
+mod volumes;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -11,9 +13,13 @@ use images::Image;
 use jiff::{SignedDuration, Timestamp, civil, tz};
 
 use crate::containers::Containers;
+use crate::disk::disk_usage;
 use crate::engine::Engine;
+use crate::events;
 use crate::failure::{self, Failure};
 use crate::image;
+pub use containers::containers;
+pub use volumes::volumes;
 
 /// Which images may go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,7 +37,7 @@ pub struct Filters {
 /// What has gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// `untagged: NAME` and `deleted: ID` for each image in turn.
+    /// `untagged: NAME` and `deleted: ID` for each image in turn; the id of each container.
     pub lines: Vec<String>,
     /// Bytes that the disk got back.
     pub reclaimed: u64,
@@ -78,21 +84,35 @@ impl Filters {
     fn fits(&self, image: &Image) -> bool {
         let labels = image.config.config().as_ref().and_then(|config| config.labels().clone());
         let labels = labels.unwrap_or_default();
-        let has = |(key, value): &(String, Option<String>)| {
-            labels.get(key).is_some_and(|own| value.as_ref().is_none_or(|value| value == own))
-        };
         let old_enough = |until| image.created.is_some_and(|created| created < until);
         (self.all || image.references.is_empty())
             && self.until.is_none_or(old_enough)
-            && self.labels.iter().all(has)
-            && !self.no_labels.iter().any(has)
+            && self.labels_fit(|key| labels.get(key).map(String::as_str))
+    }
+
+    /// Whether something with these labels may go.
+    pub fn labels_fit<'l>(&self, value_of: impl Fn(&str) -> Option<&'l str>) -> bool {
+        let has = |(key, value): &(String, Option<String>)| {
+            value_of(key).is_some_and(|own| value.as_deref().is_none_or(|value| value == own))
+        };
+        self.labels.iter().all(has) && !self.no_labels.iter().any(has)
     }
 }
 
-/// A moment as people write it, seen from `now`.
-fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+/// A moment as people write it, seen from `now`: how long ago (`24h`), a date, a time (without a zone of UTC), or seconds
+/// since 1970 with or without a fraction.
+pub(crate) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(seconds) = text.parse::<i64>() {
         return Timestamp::from_second(seconds).ok();
+    }
+    if let Some((seconds, fraction)) = text.split_once('.')
+        && let Ok(seconds) = seconds.parse::<i64>()
+        && !fraction.is_empty()
+        && fraction.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        // Nine digits are nanoseconds.
+        let nanoseconds = format!("{fraction:0<9}")[..9].parse().ok()?;
+        return Timestamp::new(seconds, nanoseconds).ok();
     }
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time);
@@ -120,7 +140,7 @@ pub fn images(engine: &Engine, filters: &Filters) -> Result<Pruned> {
     let mut pruned = Pruned::default();
     for image in store.list()?.iter().filter(|image| filters.fits(image)) {
         if users(&image.id).is_empty() {
-            remove(&store, image, &users, &mut pruned);
+            remove(engine, &store, image, &users, &mut pruned);
         }
     }
     store.gc()?;
@@ -154,6 +174,7 @@ fn users(engine: &Engine) -> Result<impl Fn(&str) -> Vec<String>> {
 
 /// Name by name: the store refuses the last one if a container was made meanwhile.
 fn remove(
+    engine: &Engine,
     store: &images::Store,
     image: &Image,
     users: &dyn Fn(&str) -> Vec<String>,
@@ -166,6 +187,7 @@ fn remove(
     for name in names {
         match store.remove(&name, false, users) {
             Ok(removed) => {
+                events::image_removed(engine, &image.id, &removed);
                 let untagged = removed.untagged.iter().map(|name| format!("untagged: {name}"));
                 pruned.lines.extend(untagged);
                 pruned.lines.extend(removed.deleted.iter().map(|id| format!("deleted: {id}")));
@@ -211,53 +233,4 @@ impl Measured {
 /// Work in progress is locked by who does it.
 fn is_abandoned(path: &Path) -> bool {
     File::open(path).is_ok_and(|folder| folder.try_lock_shared().is_ok())
-}
-
-/// Bytes on the disk, as du(1) counts: blocks, and a file with several names once.
-fn disk_usage(path: &Path, seen: &mut BTreeSet<(u64, u64)>) -> u64 {
-    let Ok(metadata) = path.symlink_metadata() else { return 0 };
-    if metadata.nlink() > 1 && !metadata.is_dir() && !seen.insert((metadata.dev(), metadata.ino()))
-    {
-        return 0;
-    }
-    let own = metadata.blocks() * 512;
-    if !metadata.is_dir() {
-        return own;
-    }
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    own + entries.map(|entry| disk_usage(&entry.path(), seen)).sum::<u64>()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn filters_are_read_as_dockers() {
-        let now: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
-        let until = |text: &str| {
-            Filters::parse(false, &[format!("until={text}")], now).map(|filters| filters.until)
-        };
-        for (text, expected) in [
-            ("24h", "2026-01-31T00:00:00Z"),
-            ("1h30m", "2026-01-31T22:30:00Z"),
-            ("2026-01-02", "2026-01-02T00:00:00Z"),
-            ("2026-01-02T03:04:05", "2026-01-02T03:04:05Z"),
-            ("2026-01-02T03:04:05+01:00", "2026-01-02T02:04:05Z"),
-            ("86400", "1970-01-02T00:00:00Z"),
-        ] {
-            assert_eq!(until(text).unwrap(), Some(expected.parse().unwrap()), "{text}");
-        }
-        let parse = |texts: &[&str]| {
-            let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-            Filters::parse(false, &texts, now)
-        };
-        let filters = parse(&["label=a", "label=b=c=d", "label!=e", "dangling=false"]).unwrap();
-        let label = |key: &str, value: Option<&str>| (key.to_owned(), value.map(str::to_owned));
-        assert_eq!(filters.labels, [label("a", None), label("b", Some("c=d"))]);
-        assert_eq!((filters.no_labels, filters.all), (vec![label("e", None)], true));
-        for wrong in [&["until=soon"][..], &["until=1h", "until=2h"], &["size=1"], &["label"]] {
-            parse(wrong).unwrap_err();
-        }
-    }
 }

@@ -10,6 +10,7 @@ use cgroups::{Cgroup, Hierarchies};
 use crate::containers::{Containers, Held};
 use crate::create::{remove_anonymous, remove_orphans};
 use crate::engine::Engine;
+use crate::events;
 use crate::failure::{Failure, code};
 use crate::files::remove_tree;
 use crate::record::Status;
@@ -58,16 +59,36 @@ fn reclaim_one(engine: &Engine, containers: &Containers<'_>, id: &str, held: Hel
         cgroup.remove()?;
     }
     match containers.load(id) {
-        Ok(mut record) if !record.auto_remove => {
-            if let Status::Running { .. } = record.status {
-                record.end(137, oom);
-                containers.save(&record, None, true)?;
+        Ok(record) if !record.auto_remove => {
+            if record.is_active() {
+                let mut died = false;
+                let record = containers.edit(id, true, |record| {
+                    match record.status {
+                        // Nobody is left to start it again; how it ended is known.
+                        Status::Restarting { code, oom, started, finished } => {
+                            record.status = Status::Exited { code, oom, started, finished };
+                        }
+                        _ => {
+                            record.end(137, oom);
+                            died = true;
+                        }
+                    }
+                    Ok(())
+                })?;
+                if died {
+                    events::died(engine, &record, 137, oom);
+                }
             }
             remove_tree(&held.run_dir)
         }
         Ok(record) => {
+            if let Status::Running { .. } = record.status {
+                events::died(engine, &record, 137, oom);
+            }
             remove_anonymous(engine, &record.mounts, &record.id);
-            containers.remove(id, &record.name, held)
+            containers.remove(id, &record.name, held)?;
+            events::container(engine, &record, "destroy", &[]);
+            Ok(())
         }
         // Not ours to judge: written by another version, or damaged. Its data stays.
         Err(error) if containers.has_record(id) => {
@@ -132,7 +153,7 @@ fn after_reboot(engine: &Engine, containers: &Containers<'_>) -> Result<()> {
     for entry in entries.flatten() {
         let id = entry.file_name().to_string_lossy().into_owned();
         let needs_work = match containers.load(&id) {
-            Ok(record) => record.auto_remove || matches!(record.status, Status::Running { .. }),
+            Ok(record) => record.auto_remove || record.is_active(),
             Err(_) => !containers.has_record(&id),
         };
         if needs_work && let Some(held) = containers.hold(&id)? {

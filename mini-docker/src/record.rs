@@ -1,10 +1,14 @@
 //! What is remembered of a container: everything that its OCI spec has no words for.
 
+mod asked;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use asked::Asked;
 
 /// Everything about a container that its OCI spec does not say.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -64,6 +68,30 @@ pub struct Record {
     /// `null` takes a field away.
     #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,
+    /// What other flags said, for `inspect`.
+    #[serde(default)]
+    pub asked: Asked,
+    /// `--restart`.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// How often the policy has started it again since the user did.
+    #[serde(default)]
+    pub restarts: u32,
+    /// The user has stopped it: no policy but `always` brings it back, and that only after a boot.
+    #[serde(default)]
+    pub halted: bool,
+    /// `--stop-timeout`, in seconds. None: 10. Negative: for ever.
+    #[serde(default)]
+    pub stop_timeout: Option<i64>,
+    /// `--log-driver` and `--log-opt`.
+    #[serde(default)]
+    pub log: LogOptions,
+    /// The check of `--health-cmd` or of the image's HEALTHCHECK.
+    #[serde(default)]
+    pub health_check: Option<HealthCheck>,
+    /// What the check has found, while the container runs and afterwards.
+    #[serde(default)]
+    pub health: Option<Health>,
     /// What has become of it.
     pub status: Status,
 }
@@ -71,8 +99,31 @@ pub struct Record {
 impl Record {
     /// Remembers that the process has ended, and that nothing of its network is left.
     pub fn end(&mut self, code: i32, oom: bool) {
-        self.status = Status::Exited { code, oom, finished: Timestamp::now() };
+        let started = self.started();
+        self.status = Status::Exited { code, oom, started, finished: Timestamp::now() };
         self.forget_network();
+    }
+
+    /// When its process was started, if it ever was.
+    pub fn started(&self) -> Option<Timestamp> {
+        match &self.status {
+            Status::Created => None,
+            Status::Running { started, .. } => Some(*started),
+            Status::Restarting { started, .. } | Status::Exited { started, .. } => *started,
+        }
+    }
+
+    /// Its first process as the host sees it, while it runs.
+    pub fn pid(&self) -> Option<i32> {
+        match self.status {
+            Status::Running { pid, .. } => Some(pid),
+            _ => None,
+        }
+    }
+
+    /// Whether a supervisor has it: its process runs, or will be started again in a moment.
+    pub fn is_active(&self) -> bool {
+        matches!(self.status, Status::Running { .. } | Status::Restarting { .. })
     }
 
     /// Forgets addresses and ports of a run that is over.
@@ -153,13 +204,136 @@ pub enum Status {
         /// Since when.
         started: Timestamp,
     },
+    /// Its process has ended, and its monitor is going to start it again.
+    Restarting {
+        /// As a shell reports it: 128+n for signal n.
+        code: i32,
+        /// The kernel ended it for want of memory.
+        oom: bool,
+        /// When the process was started.
+        started: Option<Timestamp>,
+        /// When it ended.
+        finished: Timestamp,
+    },
     /// Its process has ended.
     Exited {
         /// As a shell reports it: 128+n for signal n.
         code: i32,
         /// The kernel ended it for want of memory.
         oom: bool,
-        /// When.
+        /// When the process was started.
+        #[serde(default)]
+        started: Option<Timestamp>,
+        /// When it ended.
         finished: Timestamp,
     },
+}
+
+/// When a container is started again without being asked (`--restart`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// Never.
+    #[default]
+    No,
+    /// When its exit code is not 0.
+    OnFailure {
+        /// So often at most. None: without limit.
+        most: Option<u32>,
+    },
+    /// Whenever it ends; after a boot even if the user had stopped it.
+    Always,
+    /// Whenever it ends, and after a boot unless the user had stopped it.
+    UnlessStopped,
+}
+
+/// Where a container's output is kept (`--log-driver`, `--log-opt`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogOptions {
+    /// False: `--log-driver none`.
+    pub enabled: bool,
+    /// A file that has grown so large, in bytes, is rotated. None: never.
+    pub max_size: Option<u64>,
+    /// So many files are kept, the one that is written included; at least 1.
+    pub max_file: u32,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self { enabled: true, max_size: Some(10 << 20), max_file: 3 }
+    }
+}
+
+/// How to find out whether a container works. Times in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// `CMD` and arguments, or `CMD-SHELL` and one line for the shell, as in an image's config.
+    pub test: Vec<String>,
+    /// Between the end of one check and the next, 30 s by default.
+    pub interval: u64,
+    /// A check that takes longer has failed, 30 s by default.
+    pub timeout: u64,
+    /// So many failures in a row make it unhealthy, 3 by default.
+    pub retries: u32,
+    /// Failures do not count so long after the start unless a check has succeeded; 0 by default.
+    pub start_period: u64,
+    /// Between checks during the start period, 5 s by default.
+    pub start_interval: u64,
+    /// The image's SHELL, for `CMD-SHELL`. Empty: `/bin/sh -c`.
+    #[serde(default)]
+    pub shell: Vec<String>,
+    /// `--on-unhealthy`.
+    #[serde(default)]
+    pub on_unhealthy: OnUnhealthy,
+}
+
+/// What is done with a container that has become unhealthy (`--on-unhealthy`; Docker only tells).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnhealthy {
+    /// Nothing: it is told by `ps`, `inspect` and `events`.
+    #[default]
+    None,
+    /// Its process is ended and started again, whatever `--restart` says.
+    Restart,
+    /// Its process is ended, and the restart policy decides.
+    Kill,
+    /// It is stopped as `stop` does.
+    Stop,
+}
+
+/// What checks have found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `starting`, `healthy` or `unhealthy`.
+    pub status: HealthStatus,
+    /// Failures in a row.
+    pub failing_streak: u32,
+    /// The last five checks, the newest last.
+    pub log: Vec<Probe>,
+}
+
+/// Whether a container works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthStatus {
+    /// Nothing is known yet.
+    Starting,
+    /// The last check succeeded.
+    Healthy,
+    /// Too many checks in a row have failed.
+    Unhealthy,
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// When it began.
+    pub start: Timestamp,
+    /// When it ended.
+    pub end: Timestamp,
+    /// Its exit code; -1 if it took too long or could not be run.
+    pub code: i32,
+    /// What it wrote, 4096 bytes at most.
+    pub output: String,
 }

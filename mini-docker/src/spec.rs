@@ -249,7 +249,7 @@ fn options(mount: &Mount) -> Result<MountOptions> {
     Ok(all)
 }
 
-fn one_mount(mount: &Mount) -> Result<rootfs::Mount> {
+pub(crate) fn one_mount(mount: &Mount) -> Result<rootfs::Mount> {
     let options = options(mount)?;
     let target = mount.destination().clone();
     let kind = mount.typ().clone().unwrap_or_else(|| "bind".to_owned());

@@ -18,8 +18,11 @@ use nix::sys::signal::Signal;
 use nix::sys::termios::{self, SetArg, Termios};
 use syscalls::tty::{self, Size};
 
+use crate::container::start::Attendant;
+
 pub use signals::{Signals, parse_signal};
-use streams::{Copy, Target, set_nonblocking, take};
+pub(crate) use streams::{Carried, pipe, set_nonblocking, take, write_all};
+use streams::{Copy, Target};
 pub use streams::{PIPEFS, Streams, is_null};
 
 /// Size of the user's terminal, if there is one.
@@ -66,7 +69,7 @@ impl Drop for Raw {
 ///
 /// # Errors
 /// If waiting fails; what cannot be written (a closed pipe) ends that direction only.
-pub fn serve(
+fn serve(
     init: &mut Init,
     signals: &Signals,
     streams: Streams,
@@ -97,15 +100,55 @@ pub fn serve(
     }
 }
 
+/// The user's side of a container that runs in the foreground without a monitor.
+#[derive(Debug, Default)]
+pub struct Foreground {
+    /// `-i`.
+    pub interactive: bool,
+    streams: Streams,
+}
+
+impl Foreground {
+    /// For a container with this standard input.
+    pub fn new(interactive: bool) -> Self {
+        Self { interactive, streams: Streams::default() }
+    }
+}
+
+impl Attendant for Foreground {
+    fn size(&self) -> Size {
+        size().unwrap_or(Size { rows: 24, cols: 80 })
+    }
+
+    fn streams(&mut self) -> Result<[Option<OwnedFd>; 3]> {
+        self.streams = Streams::plain(self.interactive)?;
+        Ok(std::mem::take(&mut self.streams.child))
+    }
+
+    fn serve(
+        &mut self,
+        init: &mut Init,
+        signals: &Signals,
+        master: Option<OwnedFd>,
+    ) -> Result<Exit> {
+        let raw = (master.is_some() && self.interactive).then(Raw::enter).transpose()?;
+        let exit =
+            serve(init, signals, std::mem::take(&mut self.streams), master, self.interactive);
+        drop(raw);
+        exit
+    }
+}
+
 /// As much as a pipe holds, unless somebody has changed that (pipe(7)).
-const MOST_AT_ONCE: usize = 64 << 10;
+pub(crate) const MOST_AT_ONCE: usize = 64 << 10;
 
 /// More than the kernel keeps of what was written to a terminal and not yet read (`tty_buffer.c`: 640 KiB).
 const MOST_IN_TERMINAL: usize = 1 << 20;
 
 /// The container's terminal, seen from its master side.
-struct Terminal {
-    master: File,
+#[derive(Debug)]
+pub(crate) struct Terminal {
+    pub(crate) master: File,
     /// The container's side, held open: while nobody had it open (a program that closes its streams), poll would
     /// report a hang-up without a pause.
     peer: Result<OwnedFd, Errno>,
@@ -115,31 +158,57 @@ struct Terminal {
     seen: bool,
 }
 
+/// What came of a look at a container's terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Took {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing at the moment.
+    Nothing,
+    /// Nothing any more.
+    End,
+}
+
 impl Terminal {
-    fn new(master: OwnedFd) -> Result<Self> {
+    pub(crate) fn new(master: OwnedFd) -> Result<Self> {
         set_nonblocking(master.as_fd())?;
         let peer = tty::open_peer(master.as_fd());
         Ok(Self { master: master.into(), peer, left: None, seen: true })
     }
 
-    /// Copies what is there; false at the end.
-    fn copy_some(&mut self, buffer: &mut [u8]) -> bool {
+    /// Process 1 has ended: only what is in the terminal still comes.
+    pub(crate) fn end(&mut self) {
+        self.left = Some(MOST_IN_TERMINAL);
+    }
+
+    /// Reads what is there.
+    pub(crate) fn take(&mut self, buffer: &mut [u8]) -> Took {
         match take(&self.master, buffer, &mut self.left) {
-            Ok(length) if length > 0 => {
-                self.seen = self.seen && Target::Stdout.write_all(&buffer[..length]).is_ok();
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Ok(length) if length > 0 => Took::Bytes(length),
+            Err(Errno::EAGAIN | Errno::EINTR) => Took::Nothing,
             // EIO: nobody has the other side open. After the end nobody will.
-            _ if self.left.is_some() => return false,
+            _ if self.left.is_some() => Took::End,
             // Before it, somebody has hung up (vhangup(2)), which threw us out too.
             _ => {
                 self.peer = tty::open_peer(self.master.as_fd());
                 if self.peer.is_err() {
                     std::thread::sleep(std::time::Duration::from_millis(1));
                 }
+                Took::Nothing
             }
         }
-        true
+    }
+
+    /// Copies what is there; false at the end.
+    fn copy_some(&mut self, buffer: &mut [u8]) -> bool {
+        match self.take(buffer) {
+            Took::Bytes(length) => {
+                self.seen = self.seen && Target::Stdout.write_all(&buffer[..length]).is_ok();
+                true
+            }
+            Took::Nothing => true,
+            Took::End => false,
+        }
     }
 }
 
@@ -243,7 +312,7 @@ impl Carrier {
         if self.ended.is_some() {
             self.copies.iter_mut().for_each(Copy::end);
             if let Some(terminal) = &mut self.terminal {
-                terminal.left = Some(MOST_IN_TERMINAL);
+                terminal.end();
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ use images::{
 };
 
 use crate::engine::Engine;
+use crate::events;
 use crate::failure::Failure;
 use crate::image;
 use crate::progress::Progress;
@@ -63,6 +64,7 @@ pub fn pull(
         Ok(pulled) => {
             // Somebody may have removed a layer between the look at it and the image's name.
             image::unpack(engine, &store, &store.resolve(&pulled.loaded.id)?)?;
+            events::image(engine, "pull", &reference.familiar(), &reference.familiar_name());
             Ok(pulled)
         }
         Err(error) => {
@@ -112,7 +114,9 @@ pub fn push(
     let settings = engine.settings()?;
     let client = settings.client();
     let workers = settings.uploads;
-    Ok(store.push(&image, &Push { client: &client, reference, workers, observer })?)
+    let pushed = store.push(&image, &Push { client: &client, reference, workers, observer })?;
+    events::image(engine, "push", &reference.familiar(), &reference.familiar_name());
+    Ok(pushed)
 }
 
 /// All names of a repository that are here: what `push -a` pushes.

@@ -28,18 +28,51 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
 /// # Errors
 /// As recvmsg(2).
 pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
-    let mut byte = [0];
+    receive_message(socket, &mut [0], MsgFlags::empty()).map(|(_, file)| file)
+}
+
+/// Receives a message: its length, 0 at the end of the conversation, and the open file that came with it
+/// (`SCM_RIGHTS`, unix(7)).
+///
+/// # Errors
+/// As recvmsg(2): `EAGAIN` with `MSG_DONTWAIT` if there is none.
+pub fn receive_message(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    flags: MsgFlags,
+) -> Result<(usize, Option<OwnedFd>), Errno> {
     let mut space = nix::cmsg_space!(RawFd);
-    let mut buffer = [std::io::IoSliceMut::new(&mut byte)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let mut buffer = [std::io::IoSliceMut::new(buffer)];
+    let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut buffer, Some(&mut space), flags)?;
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(fds) = control
             && let Some(&fd) = fds.first()
         {
             // SAFETY: the kernel has just made this descriptor for us, and there is room for one only.
-            return Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }));
+            return Ok((message.bytes, Some(unsafe { OwnedFd::from_raw_fd(fd) })));
         }
     }
-    Ok(None)
+    Ok((message.bytes, None))
+}
+
+/// Closes every descriptor from 3 on except those of `keep`: for a process that goes on without its parent and must
+/// hold nothing of what that one was given, such as the end of somebody's pipe.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.9.
+pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut keep: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for last in keep.into_iter().filter(|fd| *fd >= 3).map(Some).chain([None]) {
+        let before = last.map_or(u32::MAX, |last| last - 1);
+        if first <= before {
+            // SAFETY: the caller says which descriptors it still owns; the others belong to nobody in this process any
+            // more.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, before, 0) })?;
+        }
+        first = last.map_or(u32::MAX, |last| last + 1);
+    }
+    Ok(())
 }

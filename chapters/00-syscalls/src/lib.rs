@@ -10,7 +10,7 @@
 //! 1. [`clone`]: a process, its namespaces and its cgroup in one call;
 //! 2. [`mount`]: the mount API of Linux 5.2, where a mount is a file descriptor before it has a place;
 //! 3. [`inroot`]: paths that cannot leave a root, whatever links lie on the way (`openat2`);
-//! 4. [`fd`], [`pidfd`], [`process`], [`capability`], [`tty`], [`keyring`], [`bpf`]: small families;
+//! 4. [`fd`], [`pidfd`], [`process`], [`capability`], [`tty`], [`keyring`], [`memory`], [`bpf`]: small families;
 //! 5. [`error`] and [`trace`]: how every chapter reports a failed step and tells of a successful one.
 
 pub mod bpf;
@@ -20,6 +20,7 @@ pub mod error;
 pub mod fd;
 pub mod inroot;
 pub mod keyring;
+pub mod memory;
 pub mod mount;
 pub mod pidfd;
 pub mod process;

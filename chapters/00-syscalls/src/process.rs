@@ -94,6 +94,33 @@ pub fn set_domainname(name: &str) -> Result<(), Errno> {
     check(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
 }
 
+/// Changes what `ps` shows as the command line of this process, for one that stays behind with another task than it
+/// was called for. A title that is longer than the old command line is cut. What `std::env::args` says afterwards is of
+/// no use.
+///
+/// # Errors
+/// If `/proc/self/stat` (proc_pid_stat(5): `arg_start` and `arg_end` since Linux 3.5) cannot be read.
+pub fn set_title(title: &str) -> std::io::Result<()> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let field = |number: usize| {
+        // The name, the second field, may hold anything but is the only one in parentheses.
+        let rest = stat.rsplit(')').next()?;
+        rest.split_whitespace().nth(number - 3)?.parse::<usize>().ok()
+    };
+    let (Some(start), Some(end)) = (field(48), field(49)) else {
+        return Err(std::io::ErrorKind::InvalidData.into());
+    };
+    let place = std::ptr::with_exposed_provenance_mut::<u8>(start);
+    let length = title.len().min(end.saturating_sub(start + 1));
+    // SAFETY: the kernel has put the arguments there, one after the other on the stack of the first thread, writable and
+    // never freed. Rust's standard library copies them whenever it is asked for them, which nobody does meanwhile: the
+    // caller has one thread.
+    unsafe { std::ptr::write_bytes(place, 0, end.saturating_sub(start)) };
+    // SAFETY: as above; the title is not longer than that place.
+    unsafe { std::ptr::copy_nonoverlapping(title.as_ptr(), place, length) };
+    Ok(())
+}
+
 /// Ends the process at once (`_exit(2)`): no buffer of the parent, copied by clone3, is written a
 /// second time.
 pub fn exit_now(code: i32) -> ! {

@@ -49,10 +49,9 @@ impl Channel {
     fn receive(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
         loop {
             match recv(self.0.as_raw_fd(), buffer, MsgFlags::empty()) {
-                Err(Errno::EINTR) => {}
-                // The peer went away without having read our word: for us that is the end all the
-                // same (unix(7)).
-                Err(Errno::ECONNRESET) => return Ok(0),
+                // The peer went away without having read our word (unix(7)). That is told once,
+                // and before what the peer has said: its words are still to come, then the end.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 other => return other,
             }
         }
@@ -137,6 +136,17 @@ mod tests {
         drop(child);
         assert_eq!(parent.outcome(), Ok(None));
         parent.say(Word::Go).unwrap();
+    }
+
+    #[test]
+    fn a_report_outlives_an_unread_word() {
+        let (parent, child) = pair().unwrap();
+        parent.say(Word::Go).unwrap();
+        let error = KernelError::new("x", "", Errno::EIO);
+        child.report(&error);
+        drop(child);
+        assert_eq!(parent.outcome(), Ok(Some(error)));
+        assert_eq!(parent.outcome(), Ok(None));
     }
 
     #[test]

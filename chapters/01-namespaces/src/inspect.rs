@@ -27,6 +27,26 @@ pub fn is_new(pid: Pid, kind: Kind) -> Result<bool, KernelError> {
     Ok(inode(pid, kind)? != inode(Pid::this(), kind)?)
 }
 
+/// The kinds in which a process is in another namespace than the caller. A kind that the kernel
+/// does not have is none.
+///
+/// # Errors
+/// `ENOENT` if there is no such process, `EACCES` if the caller may not look.
+pub fn differences(pid: Pid) -> Result<Vec<Kind>, KernelError> {
+    let mut kinds = Vec::new();
+    for kind in Kind::ALL {
+        match inode(Pid::this(), kind) {
+            Err(error) if error.errno == Errno::ENOENT => {}
+            ours => {
+                if ours? != inode(pid, kind)? {
+                    kinds.push(kind);
+                }
+            }
+        }
+    }
+    Ok(kinds)
+}
+
 /// The pids of a process, from the caller's pid namespace inwards: two entries in a container, the
 /// last one its own.
 ///

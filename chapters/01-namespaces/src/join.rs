@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use syscalls::{During, KernelError, pidfd, step};
 
 use crate::plan::{TimeOffsets, flags};
-use crate::{Kind, Plan};
+use crate::{Beside, Kind, Plan};
 
 /// Moves the calling process into namespaces of a running one, all in one call: all or none
 /// (setns(2) with a pidfd, Linux 5.8).
@@ -39,6 +39,14 @@ pub fn join_pidfd(pidfd: BorrowedFd<'_>, kinds: &[Kind]) -> Result<(), KernelErr
 
 fn enter(kind: Kind, fd: BorrowedFd<'_>) -> Result<(), Errno> {
     step!("setns", ("{kind}"), setns(fd, kind.flag()))
+}
+
+/// Child: joins the namespaces of a running process but the pid namespace, in which it was born.
+/// One call, so the kernel finds the order: the rights over one may come with another.
+pub(crate) fn join_beside(plan: &Plan) -> Result<(), KernelError> {
+    let Some(Beside { pidfd, kinds }) = &plan.beside else { return Ok(()) };
+    let kinds: Vec<_> = kinds.iter().copied().filter(|kind| *kind != Kind::Pid).collect();
+    if kinds.is_empty() { Ok(()) } else { join_pidfd(pidfd.as_fd(), &kinds) }
 }
 
 /// Child: joins what the plan says and [`Visit`] has not done.
@@ -86,6 +94,12 @@ impl Visit {
         for (kind, fd) in plan.join.iter().filter(|(kind, _)| by_parent(plan, *kind)) {
             visit.remember(*kind)?;
             enter(*kind, fd.as_fd()).during("join namespace", kind)?;
+        }
+        if let Some(beside) =
+            plan.beside.as_ref().filter(|beside| beside.kinds.contains(&Kind::Pid))
+        {
+            visit.remember(Kind::Pid)?;
+            join_pidfd(beside.pidfd.as_fd(), &[Kind::Pid])?;
         }
         if let Some(offsets) = plan.time_offsets {
             visit.remember(Kind::Time)?;

@@ -30,7 +30,7 @@ mod spawn;
 
 pub use init::Init;
 pub use join::{join, join_pidfd};
-pub use plan::{IdMap, Kind, Plan, TimeOffsets};
+pub use plan::{Beside, IdMap, Kind, Plan, TimeOffsets};
 pub use spawn::{Child, spawn};
 pub use syscalls::KernelError;
 pub use syscalls::process::Exit;

@@ -107,7 +107,17 @@ pub struct TimeOffsets {
     pub boottime_s: i64,
 }
 
-/// Namespaces of the process that [`spawn()`](crate::spawn()) makes. What is in neither list stays
+/// A running process, and which of its namespaces another one is to be in.
+#[derive(Debug)]
+pub struct Beside {
+    /// The process: nobody else can be behind its descriptor, as could behind a pid.
+    pub pidfd: OwnedFd,
+    /// The kinds in which it differs from the caller, see [`crate::inspect::differences`]: the
+    /// kernel refuses to join one's own user namespace.
+    pub kinds: Vec<Kind>,
+}
+
+/// Namespaces of the process that [`spawn()`](crate::spawn()) makes. What is in no list stays
 /// shared with the caller.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -116,6 +126,9 @@ pub struct Plan {
     pub create: Vec<Kind>,
     /// To join, by an open /proc/PID/ns file.
     pub join: Vec<(Kind, OwnedFd)>,
+    /// To join: those of a running process, all of them in one call of the child (but the pid
+    /// namespace, in which it is born).
+    pub beside: Option<Beside>,
     /// User ids, at most 340 ranges; needed with, and only with, a new [`Kind::User`].
     pub uid_map: Vec<IdMap>,
     /// Group ids, likewise.
@@ -135,6 +148,12 @@ impl Plan {
         self.create.contains(&kind)
     }
 
+    /// Whether `kind` is to be joined.
+    pub fn joins(&self, kind: Kind) -> bool {
+        self.join.iter().any(|(joined, _)| *joined == kind)
+            || self.beside.as_ref().is_some_and(|beside| beside.kinds.contains(&kind))
+    }
+
     /// Refuses what the kernel would accept and nobody wants.
     ///
     /// # Errors
@@ -143,7 +162,7 @@ impl Plan {
         let refuse = |kind: Kind, reason: &str| {
             Err(KernelError::new("plan namespace", kind, Errno::EINVAL).with_detail(reason))
         };
-        if let Some((kind, _)) = self.join.iter().find(|(kind, _)| self.creates(*kind)) {
+        if let Some(kind) = self.create.iter().find(|kind| self.joins(**kind)) {
             return refuse(*kind, "it is to be created and to be joined");
         }
         let mapped = !self.uid_map.is_empty() || !self.gid_map.is_empty();
@@ -193,6 +212,10 @@ mod tests {
     fn a_kind_is_created_or_joined() {
         let fd = OwnedFd::from(std::fs::File::open("/proc/self/ns/net").unwrap());
         let plan = Plan { create: vec![Kind::Net], join: vec![(Kind::Net, fd)], ..Plan::default() };
+        assert!(reason(&plan).contains("to be joined"));
+        let pidfd = OwnedFd::from(std::fs::File::open("/proc/self/ns/net").unwrap());
+        let beside = Some(Beside { pidfd, kinds: vec![Kind::Ipc, Kind::Net] });
+        let plan = Plan { create: vec![Kind::Net], beside, ..Plan::default() };
         assert!(reason(&plan).contains("to be joined"));
     }
 

@@ -28,7 +28,7 @@ use syscalls::clone::{CloneArgs, Cloned, clone3};
 use syscalls::{During, KernelError, process, step, trace};
 
 use crate::channel::{Channel, Word, pair};
-use crate::join::{Visit, join_planned};
+use crate::join::{Visit, join_beside, join_planned};
 use crate::plan::flags;
 use crate::{Init, Kind, Plan, idmap};
 
@@ -79,9 +79,10 @@ impl Child {
 /// `body` in it.
 ///
 /// `body` ends in an exec; it returns only to say why there was none, and then the child ends.
-/// Signal mask and actions are the defaults when it begins. A plan that joins a pid namespace makes
-/// the child not dumpable until it execs: whoever is in there could otherwise reach into it, and to
-/// the runtime's binary, through /proc (CVE-2019-5736).
+/// Signal mask and actions are the defaults when it begins. A plan that joins a pid namespace, or
+/// a running process, makes the child not dumpable until it execs: whoever is in there could
+/// otherwise reach into it, and to the runtime's descriptors and binary, through /proc
+/// (CVE-2016-9962, CVE-2019-5736).
 ///
 /// # Errors
 /// `EINVAL` for a plan that contradicts itself; otherwise the parent's own failed step: clone3
@@ -164,9 +165,13 @@ fn prepare(plan: &Plan, child: &Child) -> Result<(), KernelError> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         .during("unblock signals", "")?;
     join_planned(plan)?;
+    join_beside(plan)?;
     if plan.creates(Kind::User) {
         step!("recvfrom", "parent: maps written?", child.channel.hear(Word::Mapped))
             .during("wait for the id maps", "")?;
+        idmap::become_root()?;
+    } else if plan.beside.as_ref().is_some_and(|beside| beside.kinds.contains(&Kind::User)) {
+        // Its ids are still those outside, which mean nobody here.
         idmap::become_root()?;
     }
     if let Some(name) = &plan.hostname {
@@ -224,7 +229,9 @@ struct Hidden {
 
 impl Hidden {
     fn begin(plan: &Plan) -> Result<Self, KernelError> {
-        if !plan.join.iter().any(|(kind, _)| *kind == Kind::Pid) {
+        // Beside a running process it is seen by that one in any case: both may be in the pid
+        // namespace of the caller.
+        if !plan.joins(Kind::Pid) && plan.beside.is_none() {
             return Ok(Self { was: None });
         }
         let was = get_dumpable().during("read dumpable", "")?;

@@ -41,6 +41,7 @@ fn main() {
         ("a_joined_child_is_out_of_reach", joining::a_joined_child_is_out_of_reach),
         ("a_new_user_in_an_old_network", joining::a_new_user_in_an_old_network),
         ("into_a_running_process", joining::into_a_running_process),
+        ("a_child_beside_a_running_process", joining::a_child_beside_a_running_process),
         ("a_failed_start_says_why", exec::a_failed_start_says_why),
         ("path_is_searched_as_execvp_does", exec::path_is_searched_as_execvp_does),
         ("init_is_pid_1_and_reaps", reaper::init_is_pid_1_and_reaps),

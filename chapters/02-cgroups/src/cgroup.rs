@@ -18,8 +18,13 @@ use crate::{
 };
 
 /// Joined even without a limit, so that statistics, OOM counts, pause and kill work.
-const ALWAYS: [Controller; 4] =
-    [Controller::Freezer, Controller::Pids, Controller::Memory, Controller::Cpuacct];
+const ALWAYS: [Controller; 5] = [
+    Controller::Freezer,
+    Controller::Pids,
+    Controller::Memory,
+    Controller::Cpuacct,
+    Controller::Io,
+];
 
 /// A container's cgroup. The one that [`create`](Self::create) returns is a guard: dropping it kills what is in it and
 /// removes it, unless [`keep`](Self::keep) was called, and only in the process that made it (a forked child has a copy).
@@ -169,11 +174,25 @@ impl Cgroup {
             .ok_or_else(|| KernelError::new("freeze cgroup", &self.path, Errno::ENOSYS))
     }
 
-    /// Kills every process in it, frozen ones too, and returns when none is left.
+    /// Kills every process in it, frozen ones too, and returns when none is left. A cgroup that somebody else removes
+    /// meanwhile has none.
     ///
     /// # Errors
     /// `ETIMEDOUT` if a process is still there after ten seconds (it waits for a device, uninterruptibly).
     pub fn kill(&self) -> Result<(), KernelError> {
+        match self.kill_members() {
+            // A file that is gone, or opened and then gone.
+            Err(error)
+                if matches!(error.errno, Errno::ENOENT | Errno::ENODEV)
+                    && self.procs().is_empty() =>
+            {
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn kill_members(&self) -> Result<(), KernelError> {
         let by_kernel = match self.v2().map(|group| group.write("cgroup.kill", "1")) {
             Some(Err(error)) if error.errno != Errno::ENOENT => return Err(error),
             written => written.is_some_and(|written| written.is_ok()),

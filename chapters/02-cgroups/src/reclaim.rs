@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use nix::errno::Errno;
+
 use crate::group::children;
 use crate::tree::remove_empty_parents;
 use crate::{Cgroup, Error, Hierarchies};
@@ -27,6 +29,8 @@ pub fn reclaim(
         let gone = Cgroup::open(h, &format!("{parent}/{name}")).and_then(|left| Ok(left.remove()?));
         match gone {
             Ok(()) => removed.push(name),
+            // Another process has reclaimed it since we have listed it.
+            Err(Error::Kernel(error)) if error.errno == Errno::ENOENT => {}
             Err(error) => outcome = outcome.and(Err(error)),
         }
     }

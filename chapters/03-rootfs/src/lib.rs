@@ -52,7 +52,7 @@ pub use plan::{
 };
 pub use syscalls::mount::{Attr, Propagation};
 pub use syscalls::tty::Size;
-pub use terminal::make_controlling;
+pub use terminal::{make_controlling, new_terminal};
 
 use root::Root;
 

@@ -11,6 +11,7 @@ use super::table;
 use crate::commit::{self, Request};
 use crate::create::options::parse_bool;
 use crate::engine::Engine;
+use crate::events;
 use crate::export;
 use crate::failure::{self, Failure};
 use crate::image;
@@ -117,7 +118,11 @@ impl Save {
     pub(super) fn run(self, engine: &Engine) -> Result<u8> {
         let images = image::select(engine, &self.images)?;
         let store = engine.images()?;
-        write(self.output, "save", |out| Ok(store.save(&images, out)?))
+        let code = write(self.output, "save", |out| Ok(store.save(&images, out)?))?;
+        for image in self.images.iter().filter_map(|name| store.resolve(name).ok()) {
+            events::image(engine, "save", &image.id, &image.id);
+        }
+        Ok(code)
     }
 }
 

@@ -1,16 +1,56 @@
-//! `run`, `create`, `start`, `ps`, `rm`, also as `container ...`.
+//! `run`, `create`, `ps`, and what is done to containers, also as `container ...`.
+
+mod attach;
+mod each;
+mod kill;
+mod pause;
+mod rename;
+mod restart;
+mod rm;
+mod start;
+mod stop;
+mod wait;
+
+pub(super) mod cp;
+pub(super) mod diff;
+mod exec;
+mod logs;
+
+mod ps;
+mod stats;
+mod top;
+
+mod port;
+mod update;
 
 use anyhow::Result;
 use clap::{ArgAction, Args, Subcommand};
 
+pub(super) use self::attach::Attach;
+pub(super) use self::kill::Kill;
+pub(super) use self::pause::{Pause, Unpause};
+pub(super) use self::rename::Rename;
+pub(super) use self::restart::Restart;
+pub(super) use self::rm::Rm;
+pub(super) use self::start::Start;
+pub(super) use self::stop::Stop;
+pub(super) use self::wait::Wait;
 use super::table;
-use crate::containers::Containers;
+use crate::attach::{self as attachment, Manner};
+use crate::container::First;
 use crate::create::options::{Options, parse_bool, switch};
-use crate::create::{create, remove_anonymous};
+use crate::create::{Created, create};
 use crate::engine::Engine;
-use crate::failure::{self, Failure, code};
-use crate::record::{Record, Status};
+use crate::failure::Failure;
+use crate::record::Record;
 use crate::{container, explain};
+pub(super) use exec::Exec;
+pub(super) use logs::Logs;
+pub(super) use port::Port;
+pub(super) use ps::Ps;
+pub(super) use stats::Stats;
+pub(super) use top::Top;
+pub(super) use update::Update;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -18,17 +58,54 @@ pub(super) enum Verb {
     Run(Run),
     /// Create a container without starting it
     Create(Create),
-    /// Start a created or exited container and wait for it
+    /// Start created or exited containers
     Start(Start),
+    /// Run a command in a running container
+    Exec(Exec),
     /// List containers
     #[command(aliases = ["list", "ps"])]
     Ls(Ps),
+    /// Show containers as JSON
+    Inspect(super::inspect::Container),
+    /// Show what running containers use, again and again
+    Stats(Stats),
+    /// Show the processes of a running container
+    Top(Top),
     /// Remove containers
+    #[command(alias = "remove")]
     Rm(Rm),
+    /// Show what a container has written
+    Logs(Logs),
+    /// Stop containers: a signal, and after some time the end by force
+    Stop(Stop),
+    /// Send a signal to containers, KILL by default
+    Kill(Kill),
+    /// Stop containers and start them again
+    Restart(Restart),
+    /// Make all processes of containers stand still
+    Pause(Pause),
+    /// Let the processes of paused containers go on
+    Unpause(Unpause),
+    /// Wait until containers have ended and print their exit codes
+    Wait(Wait),
+    /// Give a container another name
+    Rename(Rename),
+    /// See what a running container writes and type what it reads
+    Attach(Attach),
+    /// Change limits and restart policy of containers
+    Update(Update),
+    /// Show where the ports of a container are published
+    Port(Port),
+    /// Remove all containers that do not run
+    Prune(super::prune::Containers),
     /// Write a container's files as a tar
     Export(super::archive::Export),
     /// Make an image of a container
     Commit(super::archive::Commit),
+    /// Copy files between a container and this machine
+    Cp(cp::Cp),
+    /// Show what a container has changed in its image's files
+    Diff(diff::Diff),
 }
 
 impl Verb {
@@ -37,10 +114,28 @@ impl Verb {
             Self::Run(verb) => verb.run(engine),
             Self::Create(verb) => verb.run(engine),
             Self::Start(verb) => verb.run(engine),
+            Self::Exec(verb) => verb.run(engine),
             Self::Ls(verb) => verb.run(engine),
+            Self::Inspect(verb) => verb.run(engine),
+            Self::Stats(verb) => verb.run(engine),
+            Self::Top(verb) => verb.run(engine),
             Self::Rm(verb) => verb.run(engine),
+            Self::Logs(verb) => verb.run(engine),
+            Self::Stop(verb) => verb.run(engine),
+            Self::Kill(verb) => verb.run(engine),
+            Self::Restart(verb) => verb.run(engine),
+            Self::Pause(verb) => verb.run(engine),
+            Self::Unpause(verb) => verb.run(engine),
+            Self::Wait(verb) => verb.run(engine),
+            Self::Rename(verb) => verb.run(engine),
+            Self::Attach(verb) => verb.run(engine),
+            Self::Update(verb) => verb.run(engine),
+            Self::Port(verb) => verb.run(engine),
+            Self::Prune(verb) => verb.run(engine),
             Self::Export(verb) => verb.run(engine),
             Self::Commit(verb) => verb.run(engine),
+            Self::Cp(verb) => verb.run(engine),
+            Self::Diff(verb) => verb.run(engine),
         }
     }
 }
@@ -63,6 +158,9 @@ pub(super) struct Run {
     #[arg(default_value = "true", default_missing_value = "true", hide_default_value = true)]
     #[arg(value_parser = parse_bool, value_name = "BOOL")]
     sig_proxy: bool,
+    /// Keys that leave the container alone [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
     #[command(flatten)]
     options: Options,
     /// Image (or folder, with --rootfs), then command and arguments; flags end here
@@ -71,36 +169,69 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn run(self, engine: &Engine) -> Result<u8> {
-        if self.detach {
-            return Err(Failure::new("running in the background is not supported yet")
-                .hint("leave out -d, and put the shell's `&` after the command")
+    pub(super) fn run(mut self, engine: &Engine) -> Result<u8> {
+        self.options.background = self.detach;
+        if !self.detach {
+            check_keyboard(self.options.tty && self.options.interactive)?;
+        }
+        if self.detach && (self.explain || !self.sig_proxy) {
+            let flag = if self.explain { "--explain" } else { "--sig-proxy=false" };
+            return Err(Failure::new(format!("conflicting options: -d and {flag}"))
+                .hint("leave out one of them")
                 .into());
         }
-        if !self.sig_proxy {
-            return Err(Failure::new(
-                "--sig-proxy=false needs the monitor, which is not supported yet",
-            )
-            .hint("leave it out: a signal that ends mini-docker ends the container too")
-            .into());
-        }
-        check_terminal(&self.options)?;
         if self.explain {
             explain::listen()?;
         }
         let created = create(engine, &self.image[0], &self.image[1..], &self.options)?;
-        let outcome = container::run(engine, created);
+        let outcome = match self.needs_monitor(&created.record) {
+            true => self.under_monitor(engine, created),
+            false => container::run(engine, created),
+        };
         if self.explain {
             explain::tell()?;
         }
         outcome
     }
+
+    /// Whether anything may be left to do for the container when nobody sits before it. A plain `run --rm` is its own
+    /// supervisor: that is the quickest start. So is one that tells its story.
+    fn needs_monitor(&self, record: &Record) -> bool {
+        let plain = record.auto_remove && !record.terminal && record.health_check.is_none();
+        !self.explain && (self.detach || !plain || !self.sig_proxy)
+    }
+
+    fn under_monitor(&self, engine: &Engine, created: Created<'_>) -> Result<u8> {
+        let (id, terminal) = (created.record.id.clone(), created.record.terminal);
+        let interactive = created.record.interactive;
+        let manner = Manner {
+            stdin: interactive,
+            terminal,
+            sig_proxy: self.sig_proxy,
+            detach_keys: attachment::detach_keys(self.detach_keys.as_deref())?,
+        };
+        let first = First {
+            attached: !self.detach,
+            stdin: interactive && !self.detach,
+            interactive,
+            stdin_once: !self.detach,
+            size: attachment::first_size(),
+        };
+        let visitor = container::launch(engine, created, first)?;
+        if self.detach {
+            // As Docker: what could not be started is there, and its id is what one needs to look at it or remove it.
+            let started = attachment::until_started(&visitor);
+            table::print(&format!("{id}\n"));
+            return started.map(|()| 0);
+        }
+        attachment::see_through(&visitor, manner)
+    }
 }
 
-/// `-it` with something else than a terminal is a mistake that Docker names too.
-fn check_terminal(options: &Options) -> Result<()> {
+/// Whoever types into a container's terminal sits at one: anything else is a mistake that Docker names too.
+fn check_keyboard(types: bool) -> Result<()> {
     use std::io::IsTerminal;
-    if options.tty && options.interactive && !std::io::stdin().is_terminal() {
+    if types && !std::io::stdin().is_terminal() {
         return Err(Failure::new("the input device is not a terminal")
             .hint("leave out -t when standard input is a pipe or a file")
             .into());
@@ -128,182 +259,4 @@ impl Create {
         table::print(&format!("{id}\n"));
         Ok(0)
     }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Start {
-    /// Accepted for Docker's sake: without a monitor, start always waits and shows the output
-    #[arg(short, long)]
-    attach: bool,
-    /// Keep standard input open
-    #[arg(short, long)]
-    interactive: bool,
-    /// Names or ids: one is started when the one before it has ended
-    #[arg(required = true)]
-    containers: Vec<String>,
-}
-
-impl Start {
-    pub(super) fn run(self, engine: &Engine) -> Result<u8> {
-        if self.containers.len() > 1 && (self.attach || self.interactive) {
-            return Err(Failure::new("you cannot start and attach multiple containers at once")
-                .hint("name one, or leave out -a and -i")
-                .into());
-        }
-        let mut first_bad = 0;
-        for key in &self.containers {
-            let code = self.start(engine, key);
-            let code = code.unwrap_or_else(|error| failure::report(&error, code::OTHER));
-            if first_bad == 0 {
-                first_bad = code;
-            }
-        }
-        Ok(first_bad)
-    }
-
-    fn start(&self, engine: &Engine, key: &str) -> Result<u8> {
-        let record = Containers::new(engine).find(key)?;
-        container::start_again(engine, record, self.interactive)
-    }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Ps {
-    /// Show all, not only those that run
-    #[arg(short, long)]
-    all: bool,
-    /// Show the one that was created last, whether it runs or not
-    #[arg(short, long)]
-    latest: bool,
-    /// Show so many that were created last, whether they run or not
-    #[arg(short = 'n', long, value_name = "NUMBER", allow_negative_numbers = true)]
-    last: Option<i64>,
-    /// Show ids only
-    #[arg(short, long)]
-    quiet: bool,
-    /// Show ids in full
-    #[arg(long)]
-    no_trunc: bool,
-}
-
-impl Ps {
-    pub(super) fn run(self, engine: &Engine) -> Result<u8> {
-        let containers = Containers::new(engine);
-        let mut records = containers.list()?;
-        match if self.latest { Some(1) } else { self.last.filter(|count| *count > 0) } {
-            // The list begins with the newest.
-            Some(count) => records.truncate(count.unsigned_abs() as usize),
-            None => records.retain(|record| self.all || is_running(record)),
-        }
-        let id = |record: &Record| {
-            let length = if self.no_trunc { record.id.len() } else { 12 };
-            record.id[..length].to_owned()
-        };
-        if self.quiet {
-            let ids: String = records.iter().map(|record| id(record) + "\n").collect();
-            table::print(&ids);
-            return Ok(0);
-        }
-        let rows: Vec<Vec<String>> = records
-            .iter()
-            .map(|record| {
-                vec![
-                    id(record),
-                    record.image.clone().unwrap_or_else(|| "<rootfs>".to_owned()),
-                    command(record, self.no_trunc),
-                    table::ago(record.created),
-                    status(record),
-                    record.network.ports.join(", "),
-                    record.name.clone(),
-                ]
-            })
-            .collect();
-        let header = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
-        table::print(&table::table(&header, &rows));
-        Ok(0)
-    }
-}
-
-fn is_running(record: &Record) -> bool {
-    matches!(record.status, Status::Running { .. })
-}
-
-fn command(record: &Record, whole: bool) -> String {
-    let mut text = record.command.join(" ");
-    if !whole && text.chars().count() > 20 {
-        text = text.chars().take(19).chain(['…']).collect();
-    }
-    format!("\"{text}\"")
-}
-
-fn status(record: &Record) -> String {
-    let since = |time: &jiff::Timestamp| {
-        table::duration((jiff::Timestamp::now().as_second() - time.as_second()).max(0))
-    };
-    match &record.status {
-        Status::Created => "Created".to_owned(),
-        Status::Running { started, .. } => format!("Up {}", since(started)),
-        Status::Exited { code, finished, oom } => {
-            let oom = if *oom { ", out of memory" } else { "" };
-            format!("Exited ({code}{oom}) {} ago", since(finished))
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Rm {
-    /// Also remove containers that run, ending their processes
-    #[arg(short, long)]
-    force: bool,
-    /// Also remove their anonymous volumes
-    #[arg(short, long)]
-    volumes: bool,
-    /// Names or ids
-    #[arg(required = true)]
-    containers: Vec<String>,
-}
-
-impl Rm {
-    pub(super) fn run(self, engine: &Engine) -> Result<u8> {
-        let mut worst = 0;
-        for key in &self.containers {
-            match self.remove(engine, key) {
-                Ok(()) => table::print(&format!("{key}\n")),
-                // As Docker: it is said, but what is wanted is so.
-                Err(error) if self.force && is_missing(engine, key)? => {
-                    failure::report(&error, code::OTHER);
-                }
-                Err(error) => worst = failure::report(&error, code::OTHER),
-            }
-        }
-        Ok(worst)
-    }
-
-    fn remove(&self, engine: &Engine, key: &str) -> Result<()> {
-        let containers = Containers::new(engine);
-        let record = containers.find(key)?;
-        let held = match containers.hold(&record.id)? {
-            Some(held) => held,
-            None if self.force => match container::end(engine, &record)? {
-                Some(held) => held,
-                // `--rm`: its supervisor has removed it.
-                None => return Ok(()),
-            },
-            None => {
-                return Err(Failure::new(format!("container {key} is running"))
-                    .hint("end it first, or remove it with -f")
-                    .into());
-            }
-        };
-        if self.volumes {
-            remove_anonymous(engine, &record.mounts, &record.id);
-        }
-        containers.remove(&record.id, &record.name, held)
-    }
-}
-
-/// Whether no container has that name, and no id begins so. A beginning of several ids is a mistake, not a missing one.
-fn is_missing(engine: &Engine, key: &str) -> Result<bool> {
-    let is_it = |record: &Record| record.name == key || record.id.starts_with(key);
-    Ok(!Containers::new(engine).list()?.iter().any(is_it))
 }

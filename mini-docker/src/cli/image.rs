@@ -10,6 +10,7 @@ use images::Reference;
 
 use super::{table, transfer};
 use crate::engine::Engine;
+use crate::events;
 use crate::failure::{self, Failure, code};
 use crate::image;
 use crate::inspect::{self, Kind};
@@ -81,7 +82,7 @@ pub(super) struct Inspect {
 impl Inspect {
     fn run(self, engine: &Engine) -> Result<u8> {
         super::inspect::show(self.format.as_deref(), &self.images, |name| {
-            inspect::object(engine, Some(Kind::Image), name)
+            inspect::object(engine, Some(Kind::Image), name, false)
         })
     }
 }
@@ -98,7 +99,9 @@ pub(super) struct Tag {
 impl Tag {
     pub(super) fn run(self, engine: &Engine) -> Result<u8> {
         let image = image::resolve(engine, &self.source)?;
-        engine.images()?.tag(&image, &reference(&self.target)?)?;
+        let target = reference(&self.target)?;
+        engine.images()?.tag(&image, &target)?;
+        events::image(engine, "tag", &image.id, &target.familiar());
         Ok(0)
     }
 }

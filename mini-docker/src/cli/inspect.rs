@@ -20,6 +20,9 @@ pub(super) struct Inspect {
     /// Print a template, or `json` on one line
     #[arg(short, long, value_name = "TEMPLATE")]
     format: Option<String>,
+    /// Also tell how large a container's files are
+    #[arg(short, long)]
+    size: bool,
     /// What kind of object it is
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<Type>,
@@ -35,7 +38,31 @@ impl Inspect {
             Type::Image => Kind::Image,
             Type::Volume => Kind::Volume,
         });
-        show(self.format.as_deref(), &self.names, |name| inspect::object(engine, kind, name))
+        show(self.format.as_deref(), &self.names, |name| {
+            inspect::object(engine, kind, name, self.size)
+        })
+    }
+}
+
+/// `container inspect`.
+#[derive(Debug, Args)]
+pub(super) struct Container {
+    /// Print a template, or `json` on one line
+    #[arg(short, long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// Also tell how large its files are
+    #[arg(short, long)]
+    size: bool,
+    /// Names or ids
+    #[arg(required = true)]
+    containers: Vec<String>,
+}
+
+impl Container {
+    pub(super) fn run(self, engine: &Engine) -> Result<u8> {
+        show(self.format.as_deref(), &self.containers, |name| {
+            inspect::object(engine, Some(Kind::Container), name, self.size)
+        })
     }
 }
 

@@ -35,32 +35,25 @@ pub(crate) fn ago(then: jiff::Timestamp) -> String {
     format!("{} ago", duration(seconds))
 }
 
-/// A number of seconds in the one unit that says enough.
+/// A number of seconds in the one unit that says enough, as Docker says it: hours are rounded, the others cut.
 pub(crate) fn duration(seconds: i64) -> String {
-    const UNITS: [(i64, i64, &str); 7] = [
-        (1, 60, "second"),
-        (60, 60, "minute"),
-        (3600, 48, "hour"),
-        (86400, 14, "day"),
-        (604_800, 9, "week"),
-        (2_592_000, 24, "month"),
-        (31_536_000, i64::MAX, "year"),
-    ];
-    if seconds < 1 {
-        return "Less than a second".to_owned();
-    }
-    for (size, below, name) in UNITS {
-        let count = seconds / size;
-        if count < below {
-            return match (count, name) {
-                (1, "minute") => "About a minute".to_owned(),
-                (1, "hour") => "About an hour".to_owned(),
-                (1, name) => format!("1 {name}"),
-                (count, name) => format!("{count} {name}s"),
-            };
-        }
-    }
-    unreachable!("the last unit takes all")
+    let hours = (seconds + 1800) / 3600;
+    let (count, unit) = match seconds {
+        ..1 => return "Less than a second".to_owned(),
+        1 => return "1 second".to_owned(),
+        2..60 => (seconds, "seconds"),
+        60..120 => return "About a minute".to_owned(),
+        120..3600 => (seconds / 60, "minutes"),
+        _ => match hours {
+            ..2 => return "About an hour".to_owned(),
+            2..48 => (hours, "hours"),
+            48..336 => (hours / 24, "days"),
+            336..1440 => (hours / 24 / 7, "weeks"),
+            1440..17_520 => (hours / 24 / 30, "months"),
+            _ => (hours / 24 / 365, "years"),
+        },
+    };
+    format!("{count} {unit}")
 }
 
 /// A size with three digits and a power of 1000, as Docker shows images: `1.24MB`.
@@ -119,9 +112,17 @@ mod tests {
             (59, "59 seconds"),
             (60, "About a minute"),
             (300, "5 minutes"),
+            (61, "About a minute"),
+            (3599, "59 minutes"),
             (3600, "About an hour"),
+            (5399, "About an hour"),
+            (5400, "2 hours"),
             (7200, "2 hours"),
+            (171_000, "2 days"),
             (200_000, "2 days"),
+            (1_209_600, "2 weeks"),
+            (5_184_000, "2 months"),
+            (63_071_999, "2 years"),
             (63_072_000, "2 years"),
         ] {
             assert_eq!(duration(seconds), text);

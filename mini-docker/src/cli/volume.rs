@@ -7,9 +7,11 @@ use volumes::Volume;
 use super::table;
 use crate::create::volume_users;
 use crate::engine::Engine;
+use crate::events;
 use crate::failure::{self, Failure, code};
 use crate::format::{Listing, Show, sanitized};
 use crate::inspect;
+use crate::prune::{self, Filters};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -57,7 +59,12 @@ pub(super) struct Create {
 impl Create {
     pub(super) fn run(self, engine: &Engine) -> Result<u8> {
         let (labels, options) = (pairs(&self.label), pairs(&self.opt));
-        let volume = engine.volumes()?.create(self.name.as_deref(), &labels, &options)?;
+        let store = engine.volumes()?;
+        let is_new = self.name.as_deref().is_none_or(|name| store.get(name).is_err());
+        let volume = store.create(self.name.as_deref(), &labels, &options)?;
+        if is_new {
+            events::volume(engine, "create", &volume.name);
+        }
         table::print(&format!("{}\n", volume.name));
         Ok(0)
     }
@@ -171,8 +178,15 @@ impl Remove {
         let store = engine.volumes()?;
         let mut worst = 0;
         for name in &self.volumes {
+            // With force, what is not there is as good as removed.
+            let is_there = store.get(name).is_ok();
             match store.remove(name, &|name| volume_users(engine, name), self.force) {
-                Ok(()) => table::print(&format!("{name}\n")),
+                Ok(()) => {
+                    if is_there {
+                        events::volume(engine, "destroy", name);
+                    }
+                    table::print(&format!("{name}\n"));
+                }
                 Err(error) => worst = failure::report(&hinted(error), code::OTHER),
             }
         }
@@ -197,10 +211,9 @@ impl Prune {
         if !self.force && !failure::confirmed(&question)? {
             return Ok(0);
         }
-        let pruned =
-            engine.volumes()?.prune(self.all, &|_| true, &|name| volume_users(engine, name))?;
-        if !pruned.removed.is_empty() {
-            table::print(&format!("Deleted Volumes:\n{}\n\n", pruned.removed.join("\n")));
+        let pruned = prune::volumes(engine, &Filters { all: self.all, ..Filters::default() })?;
+        if !pruned.lines.is_empty() {
+            table::print(&format!("Deleted Volumes:\n{}\n\n", pruned.lines.join("\n")));
         }
         table::print(&format!("Total reclaimed space: {}\n", table::size(pruned.reclaimed)));
         Ok(0)

@@ -136,7 +136,7 @@ fn cgroup_mounts(
 }
 
 /// Gives terminal and pipes to the container's user, so that it can open /dev/stdout and /dev/tty by name.
-fn own_streams(uid: u32) -> Result<(), KernelError> {
+pub(crate) fn own_streams(uid: u32) -> Result<(), KernelError> {
     let owner = Some(nix::unistd::Uid::from_raw(uid));
     let streams = [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()]
         .map(|fd| fd.try_clone_to_owned());
@@ -153,7 +153,7 @@ fn own_streams(uid: u32) -> Result<(), KernelError> {
 
 /// Makes the streams standard input, output and error. Where there is none, it is the container's own /dev/null: the
 /// host's could be given another owner and mode from inside, for everybody.
-fn give_streams(streams: [Option<OwnedFd>; 3]) -> Result<(), KernelError> {
+pub(crate) fn give_streams(streams: [Option<OwnedFd>; 3]) -> Result<(), KernelError> {
     let null = if streams.iter().any(Option::is_none) { Some(own_null()?) } else { None };
     let [stdin, stdout, stderr] =
         streams.each_ref().map(|stream| stream.as_ref().or(null.as_ref()));

@@ -71,7 +71,7 @@ fn host_name() -> String {
 }
 
 /// Fills new volumes with what the image has at their place.
-pub(super) fn fill_volumes(root: BorrowedFd<'_>, record: &Record) -> Result<()> {
+pub(crate) fn fill_volumes(root: BorrowedFd<'_>, record: &Record) -> Result<()> {
     for mount in record.mounts.iter().filter(|mount| mount.kind == "volume") {
         let Some(source) = &mount.source else { continue };
         let data = open_dir(source)?;

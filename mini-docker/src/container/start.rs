@@ -7,19 +7,21 @@ use std::os::unix::net::UnixStream;
 use anyhow::{Context, Result};
 use cgroups::{Cgroup, Hierarchies};
 use jiff::Timestamp;
-use namespaces::Kind;
+use namespaces::{Exit, Init, Kind};
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
+use syscalls::tty::Size;
 
 use super::child::Setup;
 use super::{child, files, network, user};
 use crate::containers::{Containers, Held};
 use crate::engine::{Engine, open_dir};
+use crate::events;
 use crate::explain::{self, Step};
 use crate::failure::Failure;
 use crate::image;
 use crate::record::{Record, Status};
 use crate::spec as translate;
-use crate::terminal::{self, Raw, Signals, Streams};
+use crate::terminal::Signals;
 
 /// How a container's process ended.
 #[derive(Debug)]
@@ -34,6 +36,36 @@ pub struct Ended {
     pub leftovers: Vec<anyhow::Error>,
 }
 
+impl Ended {
+    /// It could not be started again, or ended long ago.
+    pub(super) fn failed(code: i32) -> Self {
+        Self { code, oom: false, memory_limit: None, leftovers: Vec::new() }
+    }
+}
+
+/// Who looks after a container's process: the command that started it, or a monitor.
+pub trait Attendant {
+    /// Size of the terminal that it gets, if it gets one.
+    fn size(&self) -> Size;
+
+    /// What it is given as standard input, output and error if it has no terminal. None: its own /dev/null.
+    ///
+    /// # Errors
+    /// If a stream cannot be made.
+    fn streams(&mut self) -> Result<[Option<OwnedFd>; 3]>;
+
+    /// The program runs. Returns when it has ended and its last byte was carried.
+    ///
+    /// # Errors
+    /// If waiting fails.
+    fn serve(
+        &mut self,
+        init: &mut Init,
+        signals: &Signals,
+        master: Option<OwnedFd>,
+    ) -> Result<Exit>;
+}
+
 /// Starts the container that `held` locks, serves it, and takes everything away when its process has ended.
 ///
 /// # Errors
@@ -43,7 +75,7 @@ pub fn start(
     held: &Held,
     record: &mut Record,
     spec: &mut Spec,
-    interactive: bool,
+    attendant: &mut dyn Attendant,
 ) -> Result<Ended> {
     let containers = Containers::new(engine);
     let shared = namespaces_of_others(&containers, record)?;
@@ -70,15 +102,12 @@ pub fn start(
     files::write_network_files(held, record, spec)?;
     files::fill_volumes(root.as_fd(), record)?;
     signals.check()?;
-    let size = record
-        .terminal
-        .then(|| terminal::size().unwrap_or(syscalls::tty::Size { rows: 24, cols: 80 }));
+    let size = record.terminal.then(|| attendant.size());
     let files = translate::files(spec, size)?;
 
     // 6. The process, in its namespaces and its cgroup.
     explain::step(Step::Clone);
-    let mut streams =
-        if record.terminal { Streams::terminal() } else { Streams::plain(interactive)? };
+    let streams = if record.terminal { Default::default() } else { attendant.streams()? };
     let (ours, theirs) = UnixStream::pair().context("make a socket pair")?;
     let setup = Setup {
         held,
@@ -88,7 +117,7 @@ pub fn start(
         root,
         confinement: translate::confinement(spec)?,
         command: child::command(spec)?,
-        streams: std::mem::take(&mut streams.child),
+        streams,
         terminal: record.terminal.then_some(theirs),
         init: record.init,
     };
@@ -100,11 +129,11 @@ pub fn start(
     let mut init =
         namespaces::spawn(&plan, cgroup.clone_fd(), |child| child::become_container(child, setup))?;
 
-    // 7. The parent's half, while the child builds its root: the network, and the record.
+    // 7. The parent's half, while the child builds its root: the network.
     explain::step(Step::Network);
-    let connection = network::connect(engine, record, spec, &init, held)?;
-    record.status = Status::Running { pid: init.pid.as_raw(), started: Timestamp::now() };
-    containers.save(record, Some(spec), !record.auto_remove)?;
+    let connection = network::connect(engine, record, spec, &init, held)
+        .map_err(|error| reason(&mut init, record, error))?;
+    containers.save_spec(&record.id, spec, !record.auto_remove)?;
     signals.check()?;
     init.go()?;
 
@@ -116,12 +145,26 @@ pub fn start(
     };
     drop(ours);
     init.wait_exec()?;
+    // Only now: who reads that it runs may enter it, and before it was in its own root that was the host.
+    let saved = containers.edit(&record.id, !record.auto_remove, |saved| {
+        saved.status = Status::Running { pid: init.pid.as_raw(), started: Timestamp::now() };
+        saved.network = record.network.clone();
+        saved.health = crate::health::at_start(saved);
+        Ok(())
+    });
+    match saved {
+        Ok(saved) => *record = saved,
+        Err(error) => {
+            cgroup.kill()?;
+            init.wait()?;
+            return Err(error);
+        }
+    }
+    events::started(engine, record);
 
     // 10. Signals, keys and output, until the process has ended.
     explain::step(Step::Wait);
-    let raw = (record.terminal && interactive).then(Raw::enter).transpose()?;
-    let exit = terminal::serve(&mut init, &signals, streams, master, interactive)?;
-    drop(raw);
+    let exit = attendant.serve(&mut init, &signals, master)?;
 
     // 11. The way back.
     explain::step(Step::Undo);
@@ -132,6 +175,22 @@ pub fn start(
     let leftovers = [disconnected, removed].into_iter().filter_map(Result::err).collect();
     let memory_limit = limits.memory.and_then(|bytes| u64::try_from(bytes).ok());
     Ok(Ended { code, oom, memory_limit, leftovers })
+}
+
+/// Why the parent's half has failed. If the child has ended meanwhile, its own words, or that somebody has killed it, say
+/// more than that its files in /proc are gone.
+fn reason(init: &mut Init, record: &Record, error: anyhow::Error) -> anyhow::Error {
+    match init.try_wait() {
+        Ok(Some(_)) => match init.wait_exec() {
+            Err(words) => words.into(),
+            Ok(()) => {
+                Failure::new(format!("container {} was killed before it had started", record.name))
+                    .hint("by `kill` or `rm -f` perhaps, or for want of memory")
+                    .into()
+            }
+        },
+        _ => error,
+    }
 }
 
 fn cgroup_path(spec: &Spec) -> String {

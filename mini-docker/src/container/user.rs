@@ -22,7 +22,7 @@ const MOST_BYTES: u64 = 8 << 20;
 ///
 /// # Errors
 /// If the image knows no such user or group.
-pub(super) fn look_up(root: BorrowedFd<'_>, record: &Record, spec: &mut Spec) -> Result<()> {
+pub(crate) fn look_up(root: BorrowedFd<'_>, record: &Record, spec: &mut Spec) -> Result<()> {
     let passwd = read(root, "/etc/passwd")?;
     let group = read(root, "/etc/group")?;
     let resolved =

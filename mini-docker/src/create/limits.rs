@@ -1,5 +1,7 @@
 //! Limits, devices and kernel parameters of the spec.
 
+mod update;
+
 use std::collections::HashMap;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use oci_spec::runtime::{
 use super::options::{IsolationFlags, LimitFlags};
 use crate::failure::Failure;
 use crate::record::NetworkRequest;
+pub(crate) use update::update;
 
 /// Length of the scheduling period that `--cpus` uses, in microseconds; the kernel's and Docker's own.
 const PERIOD_US: u64 = 100_000;

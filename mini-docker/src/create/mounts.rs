@@ -10,6 +10,7 @@ use super::options::{Options, StorageFlags};
 use super::volumes_from::volumes_of;
 use crate::containers::Containers;
 use crate::engine::Engine;
+use crate::events;
 use crate::failure::Failure;
 use crate::record::{MountRecord, NetworkRequest};
 use crate::spec::SUBPATH_OPTION;
@@ -119,7 +120,9 @@ pub(crate) fn remove_anonymous(engine: &Engine, mounts: &[MountRecord], id: &str
             users.retain(|user| user != id);
             users
         };
-        store.remove(volume, &others, false).ok();
+        if store.remove(volume, &others, false).is_ok() {
+            events::volume(engine, "destroy", volume);
+        }
     }
 }
 
@@ -187,7 +190,11 @@ fn resolve_one(engine: &Engine, id: &str, requested: &Requested) -> Result<Resol
             if name.is_none() {
                 labels.push((OWNER_LABEL.to_owned(), id.to_owned()));
             }
+            let is_new = name.is_none_or(|name| store.get(name).is_err());
             let (volume, held) = store.acquire(name, &labels, &spec.driver_opts)?;
+            if is_new {
+                events::volume(engine, "create", &volume.name);
+            }
             hold = Some(held);
             // Opened to find mistakes now. A volume with `o=bind` is a folder elsewhere.
             volumes::open_volume(&volume)?;

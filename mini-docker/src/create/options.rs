@@ -76,12 +76,24 @@ pub struct Options {
     /// Print nothing of a pull
     #[arg(short, long)]
     pub quiet: bool,
-    /// When to start it again: `no`
+    /// When to start it again: `no`, `on-failure[:TIMES]`, `always`, `unless-stopped` [default: no]
     #[arg(long, value_name = "POLICY")]
     pub restart: Option<String>,
+    /// Seconds that `stop` waits before it kills; -1 for ever [default: 10]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub stop_timeout: Option<i64>,
+    /// Where output is kept: `json-file` or `none` [default: json-file]
+    #[arg(long, value_name = "DRIVER")]
+    pub log_driver: Option<String>,
+    /// Limit of the log: max-size=10m, max-file=3
+    #[arg(long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub log_opt: Vec<String>,
     /// Run a plain folder instead of an image
     #[arg(long)]
     pub rootfs: bool,
+    /// `run -d`: nobody sits before it.
+    #[arg(skip)]
+    pub background: bool,
 
     /// How much it may use.
     #[command(flatten, next_help_heading = "Limits")]
@@ -95,6 +107,38 @@ pub struct Options {
     /// Where its data is.
     #[command(flatten, next_help_heading = "Storage")]
     pub storage: StorageFlags,
+    /// Whether it works.
+    #[command(flatten, next_help_heading = "Health")]
+    pub health: HealthFlags,
+}
+
+/// How to find out whether a container works, and what is done if it does not.
+#[derive(Debug, Default, Args)]
+pub struct HealthFlags {
+    /// Command that tells by its exit code whether the container works
+    #[arg(long, value_name = "COMMAND")]
+    pub health_cmd: Option<String>,
+    /// Pause between checks [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub health_interval: Option<String>,
+    /// Time after which a check has failed [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub health_timeout: Option<String>,
+    /// Failures in a row that make it unhealthy [default: 3]
+    #[arg(long, value_name = "NUMBER")]
+    pub health_retries: Option<u32>,
+    /// Time after the start in which failures do not count [default: 0s]
+    #[arg(long, value_name = "DURATION")]
+    pub health_start_period: Option<String>,
+    /// Pause between checks in that time [default: 5s]
+    #[arg(long, value_name = "DURATION")]
+    pub health_start_interval: Option<String>,
+    /// Do without the check of the image
+    #[arg(long)]
+    pub no_healthcheck: bool,
+    /// What to do when it becomes unhealthy: `none`, `restart`, `kill` or `stop` [default: none]
+    #[arg(long, value_name = "ACTION")]
+    pub on_unhealthy: Option<String>,
 }
 
 /// How much a container may use.
@@ -272,7 +316,7 @@ pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
     }
 }
 
-fn size_parser() -> impl TypedValueParser<Value = i64> {
+pub(crate) fn size_parser() -> impl TypedValueParser<Value = i64> {
     clap::builder::StringValueParser::new().try_map(|text: String| parse_size(&text))
 }
 

@@ -1,7 +1,7 @@
 //! The process: its arguments, environment, working directory, capabilities and limits.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use oci_spec::image::Config as ImageConfig;
@@ -118,8 +118,22 @@ pub(super) fn environment(
     for variable in config.env().iter().flatten() {
         set(&mut variables, variable);
     }
+    add_variables(&mut variables, &options.env_file, &options.env)?;
+    Ok(variables)
+}
+
+/// Adds the variables of `--env-file` and `-e` to others: the last of a name wins, and one that is named without a value
+/// has the one here, or is taken away.
+///
+/// # Errors
+/// If a file cannot be read, or a line is no variable.
+pub(crate) fn add_variables(
+    variables: &mut Vec<String>,
+    files: &[PathBuf],
+    flags: &[String],
+) -> Result<()> {
     let mut given = Vec::new();
-    for file in &options.env_file {
+    for file in files {
         for line in lines_of(file)? {
             // In a file it is a mistake (`export A=1`); a flag is taken at its word.
             if name_of(&line).contains(char::is_whitespace) {
@@ -133,7 +147,7 @@ pub(super) fn environment(
             given.push(line);
         }
     }
-    given.extend(options.env.iter().cloned());
+    given.extend(flags.iter().cloned());
     for variable in given {
         let name = name_of(&variable);
         if name.is_empty() {
@@ -142,15 +156,15 @@ pub(super) fn environment(
                 .into());
         }
         if variable.contains('=') {
-            set(&mut variables, &variable);
+            set(variables, &variable);
         } else if let Ok(value) = std::env::var(name) {
-            set(&mut variables, &format!("{name}={value}"));
+            set(variables, &format!("{name}={value}"));
         } else {
             let prefix = format!("{name}=");
             variables.retain(|other| !other.starts_with(&prefix));
         }
     }
-    Ok(variables)
+    Ok(())
 }
 
 fn name_of(variable: &str) -> &str {

@@ -17,12 +17,13 @@ pub(super) enum Val<'v> {
 }
 
 /// Fields of Docker's objects that are lists, also when they are `null`.
-const LISTS: [&str; 17] = [
+const LISTS: [&str; 20] = [
     "Args",
     "Binds",
     "CapAdd",
     "CapDrop",
     "Cmd",
+    "Devices",
     "Dns",
     "DnsOptions",
     "DnsSearch",
@@ -35,14 +36,17 @@ const LISTS: [&str; 17] = [
     "OnBuild",
     "RepoDigests",
     "RepoTags",
+    "SecurityOpt",
+    "VolumesFrom",
 ];
 /// Fields of Docker's objects that are maps, whose keys are the users'.
-const MAPS: [&str; 9] = [
+const MAPS: [&str; 10] = [
     "Data",
     "ExposedPorts",
     "Labels",
     "Networks",
     "Options",
+    "PortBindings",
     "Ports",
     "Sysctls",
     "Tmpfs",
@@ -112,7 +116,9 @@ pub(super) fn omitted<'v>(name: &str) -> Option<Val<'v>> {
         "Shell" => Some(Val::NilList),
         "MacAddress" | "OsVersion" | "StopSignal" | "Variant" => Some(Val::owned("")),
         "ArgsEscaped" | "NetworkDisabled" => Some(Val::owned(false)),
-        "Health" | "Healthcheck" | "StopTimeout" => Some(Val::owned(Value::Null)),
+        "Health" | "Healthcheck" | "SizeRootFs" | "SizeRw" | "StopTimeout" => {
+            Some(Val::owned(Value::Null))
+        }
         _ => None,
     }
 }

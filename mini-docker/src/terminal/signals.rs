@@ -69,9 +69,23 @@ impl Signals {
     /// # Errors
     /// If the kernel refuses a descriptor.
     pub fn collect() -> Result<Self> {
+        Self::collect_except(&OWN)
+    }
+
+    /// As [`collect`](Self::collect), with the signal of ctrl-z: whoever has changed the terminal puts it right first.
+    ///
+    /// # Errors
+    /// If the kernel refuses a descriptor.
+    pub fn collect_for_terminal() -> Result<Self> {
+        let own: Vec<Signal> =
+            OWN.into_iter().filter(|signal| *signal != Signal::SIGTSTP).collect();
+        Self::collect_except(&own)
+    }
+
+    fn collect_except(own: &[Signal]) -> Result<Self> {
         let mut set = SigSet::all();
-        for own in OWN {
-            set.remove(own);
+        for own in own {
+            set.remove(*own);
         }
         let mut previous = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut previous))
@@ -106,7 +120,7 @@ impl Signals {
     }
 
     /// The next signal that has come: its number.
-    pub(super) fn next(&self) -> Option<i32> {
+    pub(crate) fn next(&self) -> Option<i32> {
         let early = self.early.borrow_mut().pop_front();
         early.or_else(|| self.received())
     }

@@ -18,6 +18,7 @@ use nix::sys::statfs::{FsType, fstatfs};
 use nix::unistd::pipe2;
 
 use crate::failure::{self, Failure};
+use crate::wire::Stream;
 
 /// `PIPEFS_MAGIC` of `linux/magic.h`: where pipes without a name live.
 pub const PIPEFS: FsType = FsType(0x5049_5045);
@@ -82,10 +83,29 @@ impl Streams {
         Ok(streams)
     }
 
-    /// A container with a terminal of its own takes nothing from here.
-    pub fn terminal() -> Self {
-        Self::default()
+    /// Whether somebody must carry what the container reads.
+    pub fn carries_input(&self) -> bool {
+        self.input.is_some()
     }
+
+    /// What the container is given, and what is left to do for somebody else than [`super::Foreground`].
+    pub(crate) fn into_parts(self) -> ([Option<OwnedFd>; 3], Carried) {
+        let of = |to| match to {
+            Target::Stdout => Stream::Stdout,
+            Target::Stderr => Stream::Stderr,
+        };
+        let outputs = self.copies.into_iter().map(|copy| (of(copy.to), copy.from)).collect();
+        (self.child, Carried { outputs, input: self.input })
+    }
+}
+
+/// What must be carried between a container's process and its user, without waiting for either.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// What it writes.
+    pub(crate) outputs: Vec<(Stream, File)>,
+    /// What it reads.
+    pub(crate) input: Option<File>,
 }
 
 /// How a stream of ours becomes one of the container's.
@@ -129,7 +149,7 @@ fn is_same(one: &FileStat, other: &FileStat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
-fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     pipe2(OFlag::O_CLOEXEC).context("make a pipe")
 }
 
@@ -138,7 +158,7 @@ fn copy_of(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
 }
 
 /// Makes reads and writes return at once. Only for what nobody else has open: the flag belongs to the open file.
-pub(super) fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
     let flags = OFlag::from_bits_truncate(fcntl(fd, FcntlArg::F_GETFL)?);
     fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     Ok(())
@@ -173,7 +193,7 @@ impl Copy {
 }
 
 /// Reads what is there, at most `left` bytes, and counts them.
-pub(super) fn take(
+pub(crate) fn take(
     from: &File,
     buffer: &mut [u8],
     left: &mut Option<usize>,
@@ -208,7 +228,7 @@ impl Target {
 }
 
 /// Writes everything, also to a descriptor that somebody has made non-blocking.
-fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+pub(crate) fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match nix::unistd::write(to, bytes) {
             Ok(length) => bytes = &bytes[length..],

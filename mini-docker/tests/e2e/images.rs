@@ -105,7 +105,10 @@ fn layers_are_shared_and_written_on_copies(sandbox: &Sandbox) -> Outcome {
     assert_eq!(first.stdout, "hostname\nhosts\npasswd\nresolv.conf\n");
     let second = docker.sh(&[], "cat /etc/passwd; test -e /etc/group && echo there")?;
     assert_eq!(second.stdout, "root:x:0:0:root:/root:/bin/sh\nthere\n");
-    assert_eq!(docker.ran(["start", "first"])?.stdout, "hostname\nhosts\npasswd\nresolv.conf\n");
+    assert_eq!(
+        docker.ran(["start", "-a", "first"])?.stdout,
+        "hostname\nhosts\npasswd\nresolv.conf\n"
+    );
     let layers = std::fs::read_dir(docker.root.join("layers"))?
         .flatten()
         .filter(|entry| entry.file_name().len() == 64)

@@ -240,7 +240,7 @@ fn a_container_is_told_before_and_after(sandbox: &Sandbox) -> Outcome {
         Ok::<_, Box<dyn std::error::Error>>(docker.ran(["inspect", "-f", format, key])?.stdout)
     };
     assert_eq!(told("box")?, format!("{id} /box sh [-c exit 3] created 0 false\n"));
-    assert_eq!(docker.ran(["start", "box"])?.code, 3);
+    assert_eq!(docker.ran(["start", "-a", "box"])?.code, 3);
     assert_eq!(told(&id[..12])?, format!("{id} /box sh [-c exit 3] exited 3 false\n"));
     let format = "{{.HostConfig.Memory}} {{.HostConfig.NetworkMode}} {{.Config.Hostname}} {{.Config.Labels.k}} \
                   {{range .Mounts}}{{.Type}}:{{.Name}}:{{.Destination}}:{{.RW}}{{end}} {{.State.Health}}";

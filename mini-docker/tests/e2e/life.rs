@@ -40,7 +40,7 @@ fn created_started_listed_removed(sandbox: &Sandbox) -> Outcome {
         ][..],
         &["ps"],
         &["ps", "-a"],
-        &["start", "one"],
+        &["start", "-a", "one"],
         &["ps", "-a"],
         &["create", "--name", "one", "busybox"],
         &["rm", "one"],

@@ -23,7 +23,7 @@ fn session(command: Command) -> Result<PtySession, rexpect::error::Error> {
     spawn_command(command, Some(10_000))
 }
 
-fn resize(session: &PtySession, rows: u16, cols: u16) -> Outcome {
+pub fn resize(session: &PtySession, rows: u16, cols: u16) -> Outcome {
     let size = syscalls::tty::Size { rows, cols };
     let pty = session.process().get_file_handle()?;
     syscalls::tty::set_size(std::os::fd::AsFd::as_fd(&pty), size)?;
@@ -31,7 +31,7 @@ fn resize(session: &PtySession, rows: u16, cols: u16) -> Outcome {
 }
 
 /// A shell on the terminal, so that its size is set before mini-docker starts.
-fn shell(docker: &Docker) -> Result<PtySession, Box<dyn std::error::Error>> {
+pub fn shell(docker: &Docker) -> Result<PtySession, Box<dyn std::error::Error>> {
     let mut command = Command::new("/bin/busybox");
     command.arg("sh").env("PS1", "host> ");
     command.env("MINI_DOCKER_ROOT", &docker.root).env("MINI_DOCKER_RUN_ROOT", &docker.run_root);
@@ -41,7 +41,7 @@ fn shell(docker: &Docker) -> Result<PtySession, Box<dyn std::error::Error>> {
 }
 
 /// Ends the host's shell: it would ignore the signal by which the session is ended otherwise.
-fn leave(mut session: PtySession) -> Outcome {
+pub fn leave(mut session: PtySession) -> Outcome {
     session.send_line("exit")?;
     session.exp_eof()?;
     Ok(())

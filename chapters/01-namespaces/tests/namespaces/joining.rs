@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use namespaces::exec::exec;
-use namespaces::{Exit, IdMap, Kind, Plan, inspect, join, spawn};
+use namespaces::{Beside, Exit, IdMap, Kind, Plan, inspect, join, spawn};
 use nix::sched::CloneFlags;
 use nix::sys::prctl::get_dumpable;
 use nix::unistd::{Pid, gethostname};
@@ -102,5 +102,49 @@ pub(crate) fn into_a_running_process(sandbox: &Sandbox) -> Outcome {
     drop(first);
     let error = join(pid, &[Kind::Uts]).unwrap_err();
     assert_eq!(error.to_string(), format!("open process `{pid}`: No such process (ESRCH)"));
+    Ok(())
+}
+
+pub(crate) fn a_child_beside_a_running_process(sandbox: &Sandbox) -> Outcome {
+    let first = container(&sandbox.name)?;
+    let kinds = inspect::differences(first.pid)?;
+    assert_eq!(kinds, KINDS);
+    let beside = Some(Beside { pidfd: first.pidfd.try_clone()?, kinds });
+    let plan = Plan { beside, ..Plan::default() };
+    let second = start_idle(&plan)?;
+    for kind in Kind::ALL {
+        assert_eq!(inspect::inode(second.pid, kind)?, inspect::inode(first.pid, kind)?, "{kind}");
+    }
+    assert_eq!(inspect::pids(second.pid)?.len(), 2);
+    let ours = |name: &str| std::fs::read_link(format!("/proc/self/ns/{name}"));
+    assert_eq!(ours("pid")?, ours("pid_for_children")?, "the parent came back");
+    assert!(get_dumpable()?, "the parent is what it was");
+    assert_eq!(inspect::differences(Pid::this())?, []);
+
+    // With its own users, too: there it is root.
+    let map = vec![IdMap { inside: 0, outside: 1 << 20, count: 65_536 }];
+    let create = vec![Kind::User, Kind::Pid, Kind::Mount];
+    let owner = Plan { create, uid_map: map.clone(), gid_map: map, ..Plan::default() };
+    let owner = start_idle(&owner)?;
+    let kinds = inspect::differences(owner.pid)?;
+    let beside = Some(Beside { pidfd: owner.pidfd.try_clone()?, kinds });
+    let mut fourth =
+        start(&Plan { beside, ..Plan::default() }, &sh("exit $(($(id -u) + $(id -g)))"))?;
+    assert_eq!(fourth.wait()?, Exit::Code(0));
+    drop((fourth, owner));
+
+    // Until it execs it is out of reach, even if it joins no pid namespace.
+    let beside = Some(Beside { pidfd: first.pidfd.try_clone()?, kinds: vec![Kind::Uts] });
+    let mut third = spawn(&Plan { beside, ..Plan::default() }, None, |_| {
+        Err(exec(&sh(if get_dumpable().unwrap() { "exit 1" } else { "exit 0" })))
+    })?;
+    third.wait_exec()?;
+    assert_eq!(third.wait()?, Exit::Code(0));
+
+    // It ends with process 1, and only then can that one be gone.
+    drop(second);
+    drop(first);
+    let error = spawn(&plan, None, |_| Err(exec(&sh("true")))).unwrap_err();
+    assert_eq!(error.to_string(), "join namespaces `pid`: No such process (ESRCH)");
     Ok(())
 }

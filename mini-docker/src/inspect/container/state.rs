@@ -1,0 +1,53 @@
+//! `State`: what has become of it.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::super::NO_TIME;
+use crate::record::{Health, Record, Status};
+use crate::state::{State, health, health_name};
+
+/// As Docker's: what is paused or about to be started again counts as running.
+pub(super) fn state(record: &Record, state: State) -> Value {
+    let (code, oom, finished) = match &record.status {
+        Status::Created | Status::Running { .. } => (0, false, None),
+        Status::Restarting { code, oom, finished, .. }
+        | Status::Exited { code, oom, finished, .. } => (*code, *oom, Some(*finished)),
+    };
+    let time =
+        |time: Option<Timestamp>| time.map_or_else(|| NO_TIME.to_owned(), |time| time.to_string());
+    let mut object = json!({
+        "Status": state.name(),
+        "Running": record.is_active(),
+        "Paused": state == State::Paused,
+        "Restarting": state == State::Restarting,
+        "OOMKilled": oom,
+        "Dead": false,
+        "Pid": record.pid().unwrap_or_default(),
+        "ExitCode": code,
+        "Error": "",
+        "StartedAt": time(record.started()),
+        "FinishedAt": time(finished),
+    });
+    if let Some(status) = health(record) {
+        let known = record.health.as_ref();
+        object["Health"] = json!({
+            "Status": health_name(status),
+            "FailingStreak": known.map_or(0, |health| health.failing_streak),
+            "Log": known.map_or_else(Vec::new, probes),
+        });
+    }
+    object
+}
+
+fn probes(health: &Health) -> Vec<Value> {
+    let probe = |probe: &crate::record::Probe| {
+        json!({
+            "Start": probe.start.to_string(),
+            "End": probe.end.to_string(),
+            "ExitCode": probe.code,
+            "Output": probe.output,
+        })
+    };
+    health.log.iter().map(probe).collect()
+}
