@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// Removes `name` in `parent` with all that is in it. Links are removed, never followed. Nothing
-/// there is no error.
+/// there is no error, nor is somebody else who removes things in the same `parent`.
 ///
 /// Meanwhile `parent` holds directories with the reserved name `.wh..wh.rm.N`.
 pub(crate) fn remove_all(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
@@ -30,7 +30,11 @@ pub(crate) fn remove_all(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errn
     while let Some(&number) = pending.last() {
         let directory = if number == 0 { first.clone() } else { moved(number)? };
         let before = pending.len();
-        empty(parent, &directory, &mut pending, &mut serial)?;
+        match empty(parent, &directory, &mut pending, &mut serial) {
+            // Somebody else has found it beside us and taken it for refuse, which it is.
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
         match unlinkat(parent, &*directory, UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => drop(pending.remove(before - 1)),
             // readdir(3) may miss names while a directory shrinks: look again.

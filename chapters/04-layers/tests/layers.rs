@@ -43,6 +43,7 @@ fn main() {
         ("a_tampered_layer_leaves_nothing", storing::a_tampered_layer_leaves_nothing),
         ("a_killed_add_is_completed_by_the_next", storing::a_killed_add_is_completed_by_the_next),
         ("two_processes_add_the_same_layer", storing::two_processes_add_the_same_layer),
+        ("leftovers_are_removed_by_many_at_once", storing::leftovers_are_removed_by_many_at_once),
         ("a_power_cut_takes_what_was_not_synced", storing::a_power_cut_takes_what_was_not_synced),
         ("no_thread_is_left", storing::no_thread_is_left),
         ("a_disk_error_ends_the_reader", storing::a_disk_error_ends_the_reader),

@@ -158,6 +158,29 @@ pub(crate) fn two_processes_add_the_same_layer(sandbox: &Sandbox) -> Outcome {
     Ok(())
 }
 
+/// Many refuse collectors in one store: what one of them has moved out of its way, another one takes for refuse.
+pub(crate) fn leftovers_are_removed_by_many_at_once(sandbox: &Sandbox) -> Outcome {
+    let dir = sandbox.path("store");
+    let store = Store::open(&dir)?;
+    for round in 0..20 {
+        for number in 0..4 {
+            for branch in 0..8 {
+                std::fs::create_dir_all(
+                    dir.join(format!("tmp/left.{round}.{number}/diff/{branch}/a/b/c")),
+                )?;
+            }
+        }
+        std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| store.reclaim().map(drop))).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().unwrap())
+        })?;
+        store.reclaim()?;
+        assert_eq!(leftovers(&dir), 0, "round {round}");
+    }
+    Ok(())
+}
+
 /// What a new layer says about its boot, and what happens to it when that has ended.
 pub(crate) fn a_power_cut_takes_what_was_not_synced(sandbox: &Sandbox) -> Outcome {
     let dir = sandbox.path("store");
