@@ -73,7 +73,8 @@ pub fn create<'engine>(
     let pid_mode = namespaces::pid_mode(engine, &options.isolation)?;
     let stop_signal = stop_signal(&config, options)?;
     let labels = labels(&config, options)?;
-    let health = health::health_check(&raw_config(engine, &origin)?, &options.health, options.rm)?;
+    let of_image = origin.image.as_ref().map(|image| image.extensions.clone()).unwrap_or_default();
+    let health = health::health_check(&of_image, &options.health, options.rm)?;
 
     let reserved = Containers::new(engine).reserve(options.name.as_deref())?;
     let id = reserved.id.clone();
@@ -197,15 +198,6 @@ fn origin(engine: &Engine, image: &str, options: &Options) -> Result<Origin> {
     let (platform, quiet) = (options.platform.as_ref(), options.quiet);
     let image = crate::transfer::find_or_pull(engine, image, options.pull, platform, quiet)?;
     Ok(Origin { image: Some(image), rootfs: None })
-}
-
-/// The `config` object of the image's config as it came: the OCI specification has no words for a health check.
-fn raw_config(engine: &Engine, origin: &Origin) -> Result<serde_json::Value> {
-    let Some(image) = &origin.image else { return Ok(serde_json::Value::Null) };
-    let raw = engine.images()?.config_json(image)?;
-    let mut json: serde_json::Value =
-        serde_json::from_slice(&raw).context("read the image's config")?;
-    Ok(json["config"].take())
 }
 
 fn spec(

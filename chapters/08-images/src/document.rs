@@ -251,7 +251,7 @@ pub(crate) fn choose(
 pub(crate) fn image(manifest: &Manifest, from: &mut Fetch<'_>) -> Result<Image, Error> {
     let what = format!("config {}", manifest.config.digest);
     let bytes = fetch(&what, &manifest.config, from)?;
-    let config = parse_config(&what, &bytes)?;
+    let (config, extensions) = parse_config(&what, &bytes)?;
     let diff_ids = config.rootfs().diff_ids();
     if diff_ids.len() != manifest.layers.len() {
         let reason =
@@ -280,11 +280,29 @@ pub(crate) fn image(manifest: &Manifest, from: &mut Fetch<'_>) -> Result<Image, 
         created: config.created().as_deref().and_then(|text| text.parse().ok()),
         size: manifest.descriptor.size + manifest.config.size + blobs.values().sum::<u64>(),
         config,
+        extensions,
         layers,
     })
 }
 
-fn parse_config(what: &str, bytes: &[u8]) -> Result<ImageConfiguration, Error> {
+/// The keys of a config's `config` object in the OCI specification (config.md).
+const OCI_KEYS: [&str; 9] = [
+    "User",
+    "ExposedPorts",
+    "Env",
+    "Entrypoint",
+    "Cmd",
+    "Volumes",
+    "WorkingDir",
+    "Labels",
+    "StopSignal",
+];
+
+/// The config, and what the specification does not know of its `config` object.
+fn parse_config(
+    what: &str,
+    bytes: &[u8],
+) -> Result<(ImageConfiguration, Map<String, Value>), Error> {
     let invalid = |error: serde_json::Error| Error::invalid(what, error);
     let mut value: Value = serde_json::from_slice(bytes).map_err(invalid)?;
     // Docker writes an image without layers as null or leaves the list out.
@@ -295,6 +313,14 @@ fn parse_config(what: &str, bytes: &[u8]) -> Result<ImageConfiguration, Error> {
             None => drop(rootfs.insert("diff_ids".into(), json!([]))),
         }
     }
+    let extensions = match value.get_mut("config") {
+        Some(Value::Object(process)) => {
+            let unknown = |(key, _): &(&String, &Value)| !OCI_KEYS.contains(&key.as_str());
+            let unknown = process.iter().filter(unknown);
+            unknown.map(|(key, value)| (key.clone(), value.clone())).collect()
+        }
+        _ => Map::new(),
+    };
     let mut config: ImageConfiguration = serde_json::from_value(value).map_err(invalid)?;
     for diff_id in config.rootfs().diff_ids() {
         diff_id.parse::<Digest>().map_err(|error| Error::digest(what, &error))?;
@@ -315,7 +341,7 @@ fn parse_config(what: &str, bytes: &[u8]) -> Result<ImageConfiguration, Error> {
         process.set_volumes(volumes);
         config.set_config(Some(process));
     }
-    Ok(config)
+    Ok((config, extensions))
 }
 
 #[cfg(test)]
@@ -348,5 +374,17 @@ mod tests {
         }
         let error = choose("index", entries, &host).unwrap_err().to_string();
         assert_eq!(error, "index: no image for linux/amd64; it offers linux/arm64/v8");
+    }
+
+    #[test]
+    fn what_the_specification_does_not_know_is_kept() {
+        let text = br#"{"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers"},
+            "config": {"Cmd": ["a"], "OnBuild": ["RUN b"], "Shell": ["c"], "ArgsEscaped": true}}"#;
+        let (config, extensions) = parse_config("config", text).unwrap();
+        assert_eq!(config.config().as_ref().unwrap().cmd(), &Some(vec!["a".to_owned()]));
+        let expected = json!({"OnBuild": ["RUN b"], "Shell": ["c"], "ArgsEscaped": true});
+        assert_eq!(Value::Object(extensions), expected);
+        let bare = br#"{"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers"}}"#;
+        assert!(parse_config("config", bare).unwrap().1.is_empty());
     }
 }

@@ -61,6 +61,7 @@ pub use remove::{Removed, Swept};
 pub use store::Store;
 
 use oci_spec::image::ImageConfiguration;
+use serde_json::{Map, Value};
 
 /// Limit for manifests, indexes and configs, in bytes: 4 MiB, the same that registries promise to accept.
 pub const MAX_DOCUMENT: u64 = 4 << 20;
@@ -77,9 +78,11 @@ pub struct Image {
     /// What registries call it, `busybox@sha256:...`: digests of its manifest, or of the image index that it was chosen
     /// from. Empty for an image that was neither pulled nor pushed.
     pub repo_digests: Vec<String>,
-    /// The config. Fields that the OCI specification does not have (Docker's health check, for instance) are only
-    /// in the raw bytes: [`Store::config_json`].
+    /// The config.
     pub config: ImageConfiguration,
+    /// What else its `config` object holds, which the OCI specification has no words for: Docker's `Healthcheck`,
+    /// `Shell`, `OnBuild`. The bytes as they came: [`Store::config_json`].
+    pub extensions: Map<String, Value>,
     /// Its layers, lowest first.
     pub layers: Vec<Layer>,
     /// When it was made, if the config tells.

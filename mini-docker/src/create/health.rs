@@ -19,16 +19,20 @@ pub(super) struct Checks {
     pub(super) given: Option<Value>,
 }
 
-/// Joins flags and the image's own `Healthcheck`: what a flag does not say, the image does. `image` is the `config`
-/// object of the image's config as it came.
+/// Joins flags and the image's own `Healthcheck`: what a flag does not say, the image does. `image` is what
+/// the config of the image says beyond the OCI specification.
 ///
 /// # Errors
 /// A flag that cannot be read, or flags that contradict each other.
-pub(super) fn health_check(image: &Value, flags: &HealthFlags, rm: bool) -> Result<Checks> {
+pub(super) fn health_check(
+    image: &Map<String, Value>,
+    flags: &HealthFlags,
+    rm: bool,
+) -> Result<Checks> {
     let given = from_flags(flags)?;
-    let mut merged = match (&given, &image["Healthcheck"]) {
-        (None, Value::Object(of_image)) => of_image.clone(),
-        (Some(given), Value::Object(of_image)) => {
+    let mut merged = match (&given, image.get("Healthcheck")) {
+        (None, Some(Value::Object(of_image))) => of_image.clone(),
+        (Some(given), Some(Value::Object(of_image))) => {
             let mut merged = of_image.clone();
             merged.extend(given.clone());
             merged
@@ -57,7 +61,10 @@ pub(super) fn health_check(image: &Value, flags: &HealthFlags, rm: bool) -> Resu
         retries: u32::try_from(retries).unwrap_or(u32::MAX).max(if retries == 0 { 3 } else { 1 }),
         start_period: milliseconds("StartPeriod", 0),
         start_interval: milliseconds("StartInterval", 5_000),
-        shell: serde_json::from_value(image["Shell"].clone()).unwrap_or_default(),
+        shell: image
+            .get("Shell")
+            .and_then(|shell| serde_json::from_value(shell.clone()).ok())
+            .unwrap_or_default(),
         test: test.clone(),
         on_unhealthy,
     });
@@ -140,7 +147,7 @@ mod tests {
     use super::*;
 
     fn checks(image: &Value, flags: &HealthFlags) -> Result<Checks> {
-        health_check(image, flags, false)
+        health_check(image.as_object().unwrap(), flags, false)
     }
 
     #[test]
@@ -198,9 +205,7 @@ mod tests {
             let image = json!({"Healthcheck": {"Test": test}});
             assert_eq!(checks_of(&image, &HealthFlags::default()).check, None, "{image}");
         }
-        for image in [json!({}), json!(null)] {
-            assert_eq!(checks_of(&image, &HealthFlags::default()).check, None);
-        }
+        assert_eq!(checks_of(&json!({}), &HealthFlags::default()).check, None);
     }
 
     #[test]
@@ -233,7 +238,7 @@ mod tests {
         let action =
             HealthFlags { on_unhealthy: Some("stop".to_owned()), ..HealthFlags::default() };
         assert!(checks(&json!({}), &action).unwrap_err().to_string().contains("says nothing"));
-        let rm = health_check(&json!({}), &flags("action=restart"), true).unwrap_err();
+        let rm = health_check(&Map::new(), &flags("action=restart"), true).unwrap_err();
         assert!(rm.to_string().contains("--rm"), "{rm}");
     }
 }
