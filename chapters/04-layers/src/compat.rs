@@ -1,5 +1,5 @@
 //! Kernels before 6.7, which have no `lowerdir+`: all layers in one option, chosen when `lowerdir+`
-//! gives `EINVAL`.
+//! gives `EINVAL`; and before 5.10, which have no `volatile`.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -25,6 +25,7 @@ pub fn one_option(
     lowers: &[&Path],
     upper: Option<&Path>,
     work: Option<&Path>,
+    volatile: bool,
 ) -> Result<OwnedFd, KernelError> {
     // Relative paths are opened before the working directory changes.
     let opened: Vec<OwnedFd> =
@@ -47,7 +48,19 @@ pub fn one_option(
         ("SET_STRING, \"lowerdir\", {value:?}"),
         context.set_string("lowerdir", &value)
     )?;
-    finish(&context, upper.as_deref(), work.as_deref(), opened)
+    finish(&context, upper.as_deref(), work.as_deref(), volatile, opened)
+}
+
+/// Mounts as if durability had been asked for: slower, and right.
+///
+/// # Errors
+/// As [`overlay`](crate::overlay()).
+pub(crate) fn waiting_for_the_disk<P: AsRef<Path>>(
+    lowers: &[P],
+    upper: &Path,
+    work: &Path,
+) -> Result<OwnedFd, KernelError> {
+    crate::overlay(lowers, Some(upper), Some(work))
 }
 
 /// Goes back to the working directory of before.

@@ -83,7 +83,8 @@ pub fn diff(upper: BorrowedFd<'_>, out: impl Write) -> Result<DiffStats, DiffErr
     diff_of(upper, &|_| true, out)
 }
 
-/// As [`diff`], of what `keep` wants: it is asked for each path, `etc/hosts`, before anything below it.
+/// As [`diff`], of what `keep` wants: it is asked for each path, `etc/hosts`, before anything below it. The root is
+/// the empty path: if that is not wanted, it has no entry of its own, and what is in it is asked for all the same.
 ///
 /// What is removed while this works, in a tree that is in use, is left out.
 ///
@@ -117,7 +118,9 @@ impl<W: Write> Writer<'_, W> {
     fn directory(&mut self, dir: &File, path: &[u8], stat: &FileStat) -> Result<(), DiffError> {
         let name = if path.is_empty() { b"./".to_vec() } else { [path, b"/"].concat() };
         let attributes = self.attributes(dir.as_fd(), b".", path)?;
-        self.header(&name, EntryType::Directory, stat, b"", &attributes.kept)?;
+        if !path.is_empty() || (self.keep)(b"") {
+            self.header(&name, EntryType::Directory, stat, b"", &attributes.kept)?;
+        }
         let prefix = if path.is_empty() { &b""[..] } else { &name };
         if attributes.opaque {
             // Right after the directory: some readers delete what they have unpacked so far.

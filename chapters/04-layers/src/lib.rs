@@ -45,6 +45,6 @@ pub use diff::{DiffError, DiffStats, diff, diff_of};
 pub use digest::{DiffId, ParseDiffIdError};
 pub use error::UnpackError;
 pub use limits::Limits;
-pub use overlay::{MAX_LOWERS, Refusal, can_hold_upper, overlay};
+pub use overlay::{MAX_LOWERS, Refusal, can_hold_upper, distinct, fleeting_overlay, overlay};
 pub use store::{Added, Error, Reclaimed, Store};
-pub use unpack::{Stats, unpack, unpack_within};
+pub use unpack::{Stats, extract, unpack, unpack_within};

@@ -4,6 +4,7 @@
 //! search. Writing, it first copies the file from its layer to the container's own *upper* folder.
 //! The layers are never changed, so any number of containers can share them, in the page cache too.
 
+use std::collections::HashSet;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -21,19 +22,58 @@ use crate::compat;
 /// Most lower layers of one overlay (`OVL_MAX_STACK`, `fs/overlayfs/params.h`).
 pub const MAX_LOWERS: usize = 500;
 
+/// Of equal folders the topmost one alone, in their order: a layer may be twice in an image (two steps of a build that
+/// change nothing), and the kernel takes a folder once (`ELOOP`). What a lower copy could show, the one above it shows
+/// already.
+pub fn distinct<P: AsRef<Path>>(lowers: Vec<P>) -> Vec<P> {
+    let mut seen = HashSet::new();
+    lowers.into_iter().filter(|lower| seen.insert(lower.as_ref().to_owned())).collect()
+}
+
 /// Makes an overlay of `lowers`, **topmost first**, as a detached mount. Without `upper` and `work`
 /// it is read-only.
 ///
 /// `work` must be an empty folder on the same filesystem as `upper`. The layers must not be changed
 /// while the mount exists. The kernel wants one lower layer with an upper folder, and two without.
 ///
-/// # Errors `E2BIG` for more than [`MAX_LOWERS`] layers. `EINVAL` with the kernel's own sentence
+/// # Errors `E2BIG` for more than [`MAX_LOWERS`] layers. `ELOOP` for a folder that is there twice:
+/// see [`distinct`]. `EINVAL` with the kernel's own sentence
 /// for folders it cannot use, `upper` on another overlay for instance: ask [`can_hold_upper`]
 /// before. `EPERM` without CAP_SYS_ADMIN.
 pub fn overlay<P: AsRef<Path>>(
     lowers: &[P],
     upper: Option<&Path>,
     work: Option<&Path>,
+) -> Result<OwnedFd, KernelError> {
+    stack(lowers, upper, work, false)
+}
+
+/// As [`overlay`], for an upper folder that is used once and thrown away, or copied, before the
+/// next power cut: nothing waits for the disk, neither fsync(2) in the tree nor the unmount, which
+/// otherwise writes out *everything* that the upper folder's filesystem has pending (`volatile`,
+/// Linux 5.10; an older kernel does without). The same `work` cannot be used twice.
+///
+/// # Errors
+/// As [`overlay`].
+pub fn fleeting_overlay<P: AsRef<Path>>(
+    lowers: &[P],
+    upper: &Path,
+    work: &Path,
+) -> Result<OwnedFd, KernelError> {
+    match stack(lowers, Some(upper), Some(work), true) {
+        // A real EINVAL is found again, with the same words.
+        Err(error) if error.errno == Errno::EINVAL => {
+            compat::waiting_for_the_disk(lowers, upper, work)
+        }
+        other => other,
+    }
+}
+
+fn stack<P: AsRef<Path>>(
+    lowers: &[P],
+    upper: Option<&Path>,
+    work: Option<&Path>,
+    volatile: bool,
 ) -> Result<OwnedFd, KernelError> {
     if lowers.len() > MAX_LOWERS {
         let detail = format!("the kernel joins at most {MAX_LOWERS}");
@@ -42,10 +82,10 @@ pub fn overlay<P: AsRef<Path>>(
             .map_err(|e| e.with_detail(detail));
     }
     let lowers: Vec<&Path> = lowers.iter().map(AsRef::as_ref).collect();
-    match layer_by_layer(&lowers, upper, work) {
+    match layer_by_layer(&lowers, upper, work, volatile) {
         // Linux before 6.7 knows no `lowerdir+`. A real EINVAL is found again, with the same words.
         Err(error) if error.errno == Errno::EINVAL && !lowers.is_empty() => {
-            compat::one_option(&lowers, upper, work)
+            compat::one_option(&lowers, upper, work, volatile)
         }
         other => other,
     }
@@ -56,13 +96,14 @@ fn layer_by_layer(
     lowers: &[&Path],
     upper: Option<&Path>,
     work: Option<&Path>,
+    volatile: bool,
 ) -> Result<OwnedFd, KernelError> {
     let context = begin()?;
     let mut opened = Vec::new();
     for lower in lowers {
         set_path(&context, "lowerdir+", lower, &mut opened)?;
     }
-    finish(&context, upper, work, opened)
+    finish(&context, upper, work, volatile, opened)
 }
 
 /// Opens the context.
@@ -75,6 +116,7 @@ pub(crate) fn finish(
     context: &FsContext,
     upper: Option<&Path>,
     work: Option<&Path>,
+    volatile: bool,
     mut opened: Vec<OwnedFd>,
 ) -> Result<OwnedFd, KernelError> {
     for (key, path) in [("upperdir", upper), ("workdir", work)] {
@@ -84,6 +126,9 @@ pub(crate) fn finish(
     }
     for (key, value) in OPTIONS {
         step!("fsconfig", ("SET_STRING, {key:?}, {value:?}"), context.set_string(key, value))?;
+    }
+    if volatile {
+        step!("fsconfig", "SET_FLAG, \"volatile\"", context.set_flag("volatile"))?;
     }
     if in_user_namespace() {
         // The attributes trusted.* are for root of the whole machine only (Linux 5.11).

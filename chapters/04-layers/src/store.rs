@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open, renameat};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, open, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{fsync, syncfs};
 use serde::{Deserialize, Serialize};
@@ -173,6 +173,27 @@ impl Store {
             fsync(&self.fd).during("sync layer store", self.dir.display())?;
         }
         Ok(added)
+    }
+
+    /// Takes over a tree that is a layer already: the upper folder of an overlay that is not mounted any more, which
+    /// lies on the filesystem of the store. `id` and `added` are what its [`diff`](crate::diff()) was. The folder
+    /// is moved, unless the layer is there already: then it stays where it is.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`]; `EXDEV` for another filesystem.
+    pub fn adopt(&self, id: &DiffId, tree: &Path, added: Added) -> Result<(), Error> {
+        match state(&self.fd, id) {
+            State::Synced | State::Unsynced => return Ok(()),
+            State::Doubtful => self.remove_doubtful(id)?,
+            State::Missing => {}
+        }
+        let temporary = Temporary::make(&self.fd, id)?;
+        renameat(AT_FDCWD, tree, &*temporary.lock, "diff").during("move layer", tree.display())?;
+        temporary.write_record(added)?;
+        if !mark(&*temporary.lock).during("mark layer", id)? {
+            syncfs(&self.fd).during("sync layer store", self.dir.display())?;
+        }
+        Ok(temporary.rename_to(&self.fd, id)?)
     }
 
     /// Brings to the disk what was added since the machine has started, if something of it is at

@@ -69,17 +69,37 @@ pub fn unpack_within(
     apply_all(Reader::new(Bounded::new(tar, limits.archive)), dir, limits)
 }
 
-/// Applies all entries of an archive.
+/// Unpacks an archive that is no layer below `dir`, which may hold files already, a merged overlay
+/// for instance: nothing in it is a whiteout. A name that would be one is refused, since no layer
+/// could hold it.
+///
+/// # Errors
+/// As for [`unpack()`].
+pub fn extract(tar: impl Read, dir: BorrowedFd<'_>, limits: &Limits) -> Result<Stats, UnpackError> {
+    let archive = Reader::new(Bounded::new(tar, limits.archive));
+    apply(archive, dir, limits, false)
+}
+
+/// Applies all entries of a layer's archive.
 pub(crate) fn apply_all(
+    archive: Reader<impl BufRead>,
+    dir: BorrowedFd<'_>,
+    limits: &Limits,
+) -> Result<Stats, UnpackError> {
+    apply(archive, dir, limits, true)
+}
+
+fn apply(
     mut archive: Reader<impl BufRead>,
     dir: BorrowedFd<'_>,
     limits: &Limits,
+    is_layer: bool,
 ) -> Result<Stats, UnpackError> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = openat(dir, ".", flags, Mode::empty()).during("open directory", "/")?;
     let opaque_key = opaque_key();
     let places = Places::new(File::from(root), opaque_key, Budget::new(*limits));
-    let mut applier = Applier { places, opaque_key, stats: Stats::default() };
+    let mut applier = Applier { places, opaque_key, is_layer, stats: Stats::default() };
     while let Some(entry) = archive.next_entry()? {
         applier.apply(&entry, &mut archive)?;
     }
@@ -90,6 +110,7 @@ pub(crate) fn apply_all(
 struct Applier {
     places: Places,
     opaque_key: &'static str,
+    is_layer: bool,
     stats: Stats,
 }
 
@@ -105,6 +126,9 @@ impl Applier {
         let target = if entry.kind == Kind::Symlink { entry.link.len() as u64 } else { 0 };
         self.places.budget.bytes(xattrs.sum::<u64>() + target, &entry.name)?;
         match place(&entry.name)? {
+            Place::Ignored | Place::Opaque(_) | Place::Whiteout { .. } if !self.is_layer => {
+                refused(entry, "in a layer, names that begin with `.wh.` mean a deleted file")
+            }
             Place::Ignored => Ok(()),
             Place::Root => self.root(entry),
             Place::Opaque(directory) => self.opaque(entry, &directory),

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -41,6 +42,25 @@ impl NewLayer {
     pub fn size(&self) -> u64 {
         self.stored.size
     }
+
+    /// Gives the blob a further name, outside of the store but on its file system: there it stays when the store does
+    /// not need it any more, for [`Store::known_layer`]. A file that is there already is taken for the same blob.
+    ///
+    /// # Errors
+    /// As link(2).
+    pub fn keep_at(&self, path: &Path) -> Result<(), Error> {
+        match fs::hard_link(self.spool.path(&self.stored.digest), path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => Ok(other.during("link file", path.display())?),
+        }
+    }
+}
+
+/// Unpacked layers that are needed for a while, though no image of the store may have them any more. Until it is
+/// dropped, [`Store::diff_ids`] names them.
+#[derive(Debug)]
+pub struct Hold {
+    _spool: Spool,
 }
 
 /// One line of an image's history.
@@ -108,6 +128,35 @@ impl Store {
         let value = write(&mut out)?;
         let stored = out.0.finish()?;
         Ok((NewLayer { spool, stored }, value))
+    }
+
+    /// A layer again whose blob was [kept](NewLayer::keep_at) at `path`.
+    ///
+    /// # Errors
+    /// If it is not there, or of another length: a blob is written once, so nobody reads it again to hash it.
+    pub fn known_layer(&self, path: &Path, diff_id: &str, size: u64) -> Result<NewLayer, Error> {
+        let what = format!("layer {diff_id}");
+        let digest: Digest = diff_id.parse().map_err(|error| Error::digest("layer", &error))?;
+        let actual = fs::metadata(path).during("stat", path.display())?.len();
+        if actual != size {
+            return Err(Error::WrongSize { what, expected: size, actual });
+        }
+        let spool = self.spool()?;
+        if !spool.adopt(path, &digest)? {
+            return Err(Error::Missing { what: "layer".to_owned(), name: digest.to_string() });
+        }
+        Ok(NewLayer { spool, stored: Stored { digest, size } })
+    }
+
+    /// Says that the unpacked layers of an image are needed, whatever becomes of the image.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn hold(&self, image: &Image) -> Result<Hold, Error> {
+        let spool = self.spool()?;
+        let ids: Vec<&str> = image.layers.iter().map(|layer| layer.diff_id.as_str()).collect();
+        spool.announce(&ids)?;
+        Ok(Hold { _spool: spool })
     }
 
     /// The `config` object of an image's config as it came, with what the OCI specification does not have (`Healthcheck`,

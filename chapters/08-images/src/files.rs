@@ -18,7 +18,7 @@ use crate::load::Source;
 use crate::reference::Reference;
 use crate::spool::{Spool, Stored, read_document};
 use crate::store::Arrival;
-use crate::stream::{Compression, Decoder};
+use crate::stream::{Compression, decompress};
 
 /// An image archive has a handful of files for each layer; with more it is something else, a root file system.
 const MAX_ENTRIES: usize = 10_000;
@@ -176,7 +176,7 @@ pub(crate) fn compression(
 /// Spools every file of a tar stream, in whatever order they come.
 fn read_tar(spool: &Spool, reader: Box<dyn Read>) -> Result<BTreeMap<String, Member>, Error> {
     const WHAT: &str = "archive";
-    let mut archive = tar::Archive::new(Decoder::new(WHAT, reader)?);
+    let mut archive = tar::Archive::new(decompress(WHAT, reader)?);
     let mut members = BTreeMap::new();
     let read = |error: std::io::Error| Error::read(WHAT, &error);
     for entry in archive.entries().map_err(read)? {

@@ -13,7 +13,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::spool::{BlobWriter, Spool, Stored};
 use crate::store::{Store, check_taggable};
-use crate::stream::Decoder;
+use crate::stream::decompress;
 
 const WHAT: &str = "root file system archive";
 
@@ -66,7 +66,7 @@ fn config(diff_id: &Digest, process: Map<String, Value>, message: &str) -> Value
 /// by the first `run`.
 fn spool_tar(spool: &Spool, tar: impl Read) -> Result<Stored, Error> {
     let read = |error: io::Error| Error::read(WHAT, &error);
-    let tee = Tee { reader: Decoder::new(WHAT, tar)?, writer: spool.writer()? };
+    let tee = Tee { reader: decompress(WHAT, tar)?, writer: spool.writer()? };
     let mut archive = tar::Archive::new(tee);
     let (mut content_end, mut failure) = (0, None);
     for entry in archive.entries().map_err(read)? {

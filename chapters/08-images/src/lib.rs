@@ -59,6 +59,7 @@ pub use push::{Push, PushedImage};
 pub use reference::Reference;
 pub use remove::{Removed, Swept};
 pub use store::Store;
+pub use stream::{decompress, is_compressed};
 
 use oci_spec::image::ImageConfiguration;
 use serde_json::{Map, Value};

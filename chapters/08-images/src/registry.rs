@@ -32,6 +32,7 @@ mod certificates;
 mod challenge;
 mod download;
 mod error;
+mod file;
 mod login;
 mod manifest;
 mod proxy;
@@ -47,6 +48,7 @@ mod verifier;
 
 pub use download::Download;
 pub use error::Error;
+pub use file::RemoteFile;
 
 use answer::About;
 use transport::{Transport, Trouble};

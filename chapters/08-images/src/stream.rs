@@ -88,6 +88,30 @@ impl<R: Read> Read for Decoder<R> {
     }
 }
 
+/// Undoes the compression of an archive that somebody has made: gzip, zstd, bzip2, xz, or none. (The layer of an image is
+/// gzip or zstd, and nothing else.)
+///
+/// # Errors
+/// If the first bytes cannot be read, or zstd has no memory. A stream that is broken fails while it is read.
+pub fn decompress<'r>(what: &str, mut reader: impl Read + 'r) -> Result<Box<dyn Read + 'r>, Error> {
+    let mut head = Vec::with_capacity(6);
+    let read = |error: io::Error| Error::read(what, &error);
+    reader.by_ref().take(6).read_to_end(&mut head).map_err(read)?;
+    let whole = Cursor::new(head.clone()).chain(reader);
+    Ok(match &head[..] {
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
+            Box::new(liblzma::read::XzDecoder::new_multi_decoder(whole))
+        }
+        [b'B', b'Z', b'h', ..] => Box::new(bzip2::read::MultiBzDecoder::new(whole)),
+        _ => Box::new(Decoder::new(what, whole)?),
+    })
+}
+
+/// Whether a stream that begins so is compressed, as [`decompress`] knows it. Six bytes are enough.
+pub fn is_compressed(head: &[u8]) -> bool {
+    !matches!(Compression::detect("", head), Ok(Compression::Plain))
+}
+
 /// The decompressed tar of a layer. Its end is only reached if the blob was the one that its digest names.
 pub(crate) struct VerifiedLayer {
     what: String,
@@ -180,6 +204,24 @@ mod tests {
             let what = "layer x".to_owned();
             assert_eq!(own(blob).unwrap_err(), Error::Compression { what, format });
         }
+    }
+
+    #[test]
+    fn archives_come_in_more_ways() {
+        let mut bz = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        bz.write_all(TEXT).unwrap();
+        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+        xz.write_all(TEXT).unwrap();
+        let zstd = zstd::encode_all(TEXT, 1).unwrap();
+        let all = [bz.finish().unwrap(), xz.finish().unwrap(), zstd, gzip(TEXT), TEXT.to_vec()];
+        for (number, blob) in all.into_iter().enumerate() {
+            let mut bytes = Vec::new();
+            decompress("archive", &blob[..]).unwrap().read_to_end(&mut bytes).unwrap();
+            assert_eq!(bytes, TEXT, "{number}");
+            assert_eq!(is_compressed(&blob), number < 4);
+        }
+        let error = decompress("archive", &b"\xfd7zXZ\0rest"[..]).unwrap().read(&mut [0; 9]);
+        assert!(error.is_err());
     }
 
     #[test]

@@ -38,6 +38,23 @@ fn folders<const N: usize>(sandbox: &Sandbox, names: [&str; N]) -> [PathBuf; N] 
     })
 }
 
+pub(crate) fn a_layer_may_be_there_twice(sandbox: &Sandbox) -> Outcome {
+    let [same, between] = folders(sandbox, ["same", "between"]);
+    write(same.join("a"), "same")?;
+    write(between.join("a"), "between")?;
+    write(between.join("b"), "between")?;
+    let lowers = vec![same.clone(), between.clone(), same.clone()];
+    assert_eq!(overlay(&lowers, None, None).unwrap_err().errno, Errno::ELOOP);
+    let lowers = layers::distinct(lowers);
+    assert_eq!(lowers, [same, between]);
+    let merged = mount(sandbox, "merged", &lowers, None);
+    assert_eq!(
+        read_to_string(merged.join("a"))? + &read_to_string(merged.join("b"))?,
+        "samebetween"
+    );
+    Ok(())
+}
+
 pub(crate) fn the_topmost_layer_wins(sandbox: &Sandbox) -> Outcome {
     let [bottom, middle, top, upper, work] =
         folders(sandbox, ["bottom", "middle", "top", "upper", "work"]);
@@ -74,7 +91,7 @@ pub(crate) fn all_layers_in_one_option(sandbox: &Sandbox) -> Outcome {
     let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
     std::env::set_current_dir(&sandbox.dir)?;
     let relative = (Path::new("upper"), Path::new("work"));
-    let fd = layers::compat::one_option(&lowers, Some(relative.0), Some(relative.1))?;
+    let fd = layers::compat::one_option(&lowers, Some(relative.0), Some(relative.1), false)?;
     assert_eq!(std::env::current_dir()?, sandbox.dir);
     attach(fd.as_fd(), directory(&place).as_fd())?;
     assert_eq!(read_to_string(place.join("file"))?, "0", "the first one is the topmost");
@@ -83,7 +100,7 @@ pub(crate) fn all_layers_in_one_option(sandbox: &Sandbox) -> Outcome {
     assert_eq!(read_to_string(upper.join("file"))?, "changed");
     drop(work);
     let many: Vec<&Path> = (0..200).map(|_| lowers[0]).collect();
-    let error = layers::compat::one_option(&many, None, None).unwrap_err();
+    let error = layers::compat::one_option(&many, None, None, false).unwrap_err();
     assert_eq!(error.errno, Errno::E2BIG);
     Ok(())
 }
@@ -191,6 +208,73 @@ pub(crate) fn a_diff_is_what_a_container_changed(sandbox: &Sandbox) -> Outcome {
     let trees = (strip(listing_with_overlay(&layer)), strip(listing_with_overlay(&upper)));
     assert_same(&trees.0, &trees.1, "unpacked against upper folder");
     assert!(diff_of(&layer) == tar, "the layer's layer differs");
+    Ok(())
+}
+
+/// Nobody waits for the disk, and the upper folder becomes a layer without being copied.
+pub(crate) fn an_upper_folder_is_adopted(sandbox: &Sandbox) -> Outcome {
+    let [lower, upper, work] = folders(sandbox, ["lower", "store/upper", "store/work"]);
+    sh(&lower, "echo old > gone; echo old > changed; echo old > same");
+    let mount = layers::fleeting_overlay(std::slice::from_ref(&lower), &upper, &work)?;
+    assert!(work.join("work/incompat/volatile").exists(), "it is not volatile");
+    let merged = sandbox.path("merged");
+    create_dir(&merged)?;
+    attach(mount.as_fd(), directory(&merged).as_fd())?;
+    drop(mount);
+    sh(&merged, "rm gone; echo new > changed; mkdir d; ln -s x d/link; setfattr -n user.a -v b d");
+    let view = listing(&merged);
+    sh(Path::new("/"), &format!("umount {}", merged.display()));
+
+    let mut tar = Vec::new();
+    let files = directory(&upper);
+    let stats = layers::diff_of(files.as_fd(), &|path| !path.is_empty(), &mut tar)?;
+    let id = layers::DiffId::of(&tar);
+    let store = layers::Store::open(&sandbox.path("store/layers"))?;
+    let added = layers::Added { size: stats.bytes, files: stats.files };
+    store.adopt(&id, &upper, added)?;
+    assert!(store.has(&id) && !upper.exists(), "it was not moved");
+    assert_eq!(store.size(&id)?, 4);
+    let again = self::mount(sandbox, "again", &[store.path(&id), lower], None);
+    assert_same(&listing(&again), &view, "the adopted layer against what was seen");
+
+    // What is there already stays, and so does the other one.
+    let second = sandbox.path("store/second");
+    create_dir(&second)?;
+    store.adopt(&id, &second, added)?;
+    assert!(second.exists());
+    // Another file system.
+    let elsewhere = sandbox.path("elsewhere");
+    create_dir(&elsewhere)?;
+    sh(&elsewhere, "mount -t tmpfs none . && mkdir sub");
+    let other = layers::DiffId::of(b"other");
+    let error = store.adopt(&other, &elsewhere.join("sub"), added).unwrap_err();
+    assert!(error.to_string().contains("EXDEV"), "{error}");
+    assert!(
+        !store.has(&other) && std::fs::read_dir(sandbox.path("store/layers/tmp"))?.count() == 0
+    );
+    sh(Path::new("/"), &format!("umount {}", elsewhere.display()));
+    Ok(())
+}
+
+/// Docker's well-known empty layer, and an archive into a tree that is there.
+pub(crate) fn roots_and_archives_of_builds(sandbox: &Sandbox) -> Outcome {
+    let [empty, tree] = folders(sandbox, ["empty", "tree"]);
+    let mut tar = Vec::new();
+    layers::diff_of(directory(&empty).as_fd(), &|path| !path.is_empty(), &mut tar)?;
+    let known = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
+    assert_eq!(layers::DiffId::of(&tar).to_string(), known);
+
+    sh(&tree, "echo old > file; mkdir -m 700 d; echo stays > d/stays; ln -s d link");
+    let limits = layers::Limits::default();
+    let archive = Tar::new().file("file", "new").file("link/added", "1").end();
+    layers::extract(&archive[..], directory(&tree).as_fd(), &limits)?;
+    assert_eq!(sh(&tree, "cat file d/stays d/added"), "newstays\n1");
+    for name in [".wh.file", "d/.wh..wh..opq", ".wh..wh.plnk/x"] {
+        let archive = Tar::new().file(name, "").end();
+        let error = layers::extract(&archive[..], directory(&tree).as_fd(), &limits).unwrap_err();
+        assert!(error.to_string().contains("mean a deleted file"), "{name}: {error}");
+    }
+    assert_eq!(sh(&tree, "ls -A d"), "added\nstays\n");
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use images::commit::{Derived, History};
 use images::save::Selected;
-use images::{Digest, Error, Reference, Store};
+use images::{Digest, Error, Image, Reference, Store};
 use serde_json::{Value, json};
 use testkit::{Outcome, Sandbox};
 
@@ -287,12 +287,41 @@ pub(crate) fn images_grow_on_images(sandbox: &Sandbox) -> Outcome {
     };
     assert_eq!(store.derive(same)?.id, again.id);
     assert_eq!(store.resolve(&again.id)?.layers, image.layers);
-    // From nothing.
+    // From nothing, with a layer that no other image has.
+    let tar = layer("alone", "3");
     let (added, ()) = store.new_layer(|out| -> Result<()> { Ok(out.write_all(&tar)?) })?;
     let reference = Reference::parse("scratch:1")?;
     let scratch = Derived {
         base: None,
         layers: vec![added],
+        history: vec![history("ADD", false)?],
+        process,
+        reference: Some(&reference),
+    };
+    // Before that it gets a name elsewhere: the cache of builds.
+    let kept = sandbox.dir.join("kept");
+    scratch.layers[0].keep_at(&kept)?;
+    scratch.layers[0].keep_at(&kept)?;
+    store.derive(scratch)?;
+    let diff_id = Digest::of(&tar).to_string();
+    let known = store.known_layer(&kept, &diff_id, tar.len() as u64)?;
+    assert_eq!((known.diff_id(), known.size()), (diff_id.clone(), tar.len() as u64));
+    let short = store.known_layer(&kept, &diff_id, 1).unwrap_err();
+    assert!(matches!(short, Error::WrongSize { expected: 1, .. }), "{short}");
+    assert!(store.known_layer(&root.join("nothing"), &diff_id, 1).is_err());
+    drop(known);
+    // Held layers are needed by somebody, whatever becomes of the image.
+    let image = store.resolve("scratch:1")?;
+    let hold = store.hold(&image)?;
+    let other = Image { layers: vec![], ..image.clone() };
+    store.remove("scratch:1", false, &|_| Vec::new())?;
+    assert!(store.diff_ids()?.contains(&diff_id) && store.hold(&other).is_ok());
+    drop(hold);
+    assert!(!store.diff_ids()?.contains(&diff_id));
+    let process = store.process_json(&store.resolve("grown:1")?)?;
+    let scratch = Derived {
+        base: None,
+        layers: vec![store.known_layer(&kept, &diff_id, tar.len() as u64)?],
         history: vec![history("ADD", false)?],
         process,
         reference: Some(&reference),

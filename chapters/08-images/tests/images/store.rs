@@ -1,6 +1,6 @@
 //! Finding, naming, removing, importing.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use images::{Digest, Error, Reference, Source, Store, Swept};
@@ -165,6 +165,14 @@ pub(crate) fn a_root_file_system_is_imported(sandbox: &Sandbox) -> Outcome {
         config.contains(r#""config":{"Cmd":["sh"],"Env":["A=b"],"Labels":{"z":"1","a":"2"}}"#),
         "{config}"
     );
+
+    // Packed as people pack them, it is the same image.
+    let mut packer = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    packer.write_all(&root[..])?;
+    let plain = store.import(&root[..], None, &[], "")?;
+    let packed = store.import(&packer.finish()?[..], None, &[], "")?;
+    let layers = |id: &str| store.resolve(id).map(|image| image.layers);
+    assert_eq!(layers(&packed.id)?, layers(&plain.id)?);
 
     // Zeros at the end that a writer forgot are no damage; a cut in a file or a header is.
     let before = store.gc().map(|_| blobs(&sandbox.path("store")))?;
