@@ -19,7 +19,7 @@ use crate::container::{self, First, monitor, restart};
 use crate::containers::Containers;
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::record::{Record, RestartPolicy};
+use crate::record::Record;
 use crate::terminal::parse_signal;
 use crate::wire::{self, Request};
 
@@ -39,7 +39,7 @@ pub type Outcomes = Vec<(String, Result<()>)>;
 pub fn restart_all(engine: &Engine, tell: &mut dyn FnMut(&str, Result<()>)) -> Result<()> {
     let containers = Containers::new(engine);
     let mut records = containers.list()?;
-    records.retain(|record| wants(record) && !containers.is_held(&record.id));
+    records.retain(|record| restart::wants_after_boot(record) && !containers.is_held(&record.id));
     records.reverse();
     for record in in_order(records) {
         match start(engine, &record.id) {
@@ -50,15 +50,6 @@ pub fn restart_all(engine: &Engine, tell: &mut dyn FnMut(&str, Result<()>)) -> R
         }
     }
     Ok(())
-}
-
-/// Whether it comes back. An `on-failure:5` that has failed five times does not, even after a boot.
-fn wants(record: &Record) -> bool {
-    let is_tired = match record.restart {
-        RestartPolicy::OnFailure { most: Some(most) } => record.restarts >= most,
-        _ => false,
-    };
-    restart::wants_after_boot(record) && !is_tired
 }
 
 /// The same, in an order in which none comes before the one whose namespaces it shares. In a circle nobody is first.
@@ -89,19 +80,13 @@ fn needs(record: &Record) -> impl Iterator<Item = &str> {
 /// runs already.
 fn start(engine: &Engine, id: &str) -> Result<bool> {
     let containers = Containers::new(engine);
-    let Some(held) = containers.hold(id)? else { return Ok(false) };
+    let Some((held, _)) = container::hold_idle(engine, id)? else { return Ok(false) };
     let record = containers.edit(id, false, |record| {
         // With `always` also what the user had stopped: from now on it is to run.
         record.halted = false;
         Ok(())
     })?;
-    let first = First {
-        attached: false,
-        stdin: false,
-        interactive: record.interactive,
-        stdin_once: false,
-        size: attach::first_size(),
-    };
+    let first = First::background(&record);
     attach::until_started(&monitor::launch(engine, held, &record, first)?)?;
     Ok(true)
 }
@@ -225,16 +210,5 @@ mod tests {
             order(&[("a", "container:b"), ("b", "container:a"), ("c", "none")]),
             ["c", "a", "b"]
         );
-    }
-
-    #[test]
-    fn whoever_has_failed_often_enough_stays() {
-        let mut record = record("a", "none");
-        for (most, restarts, comes) in [(None, 7, true), (Some(3), 2, true), (Some(3), 3, false)] {
-            (record.restart, record.restarts) = (RestartPolicy::OnFailure { most }, restarts);
-            assert_eq!(wants(&record), comes, "{most:?} {restarts}");
-        }
-        (record.restart, record.halted) = (RestartPolicy::Always, true);
-        assert!(wants(&record));
     }
 }

@@ -1,9 +1,11 @@
 //! The command line: Docker's verbs and flags. One file per group of verbs; each verb calls the library.
 
 mod archive;
+mod build;
 mod completion;
 mod container;
 mod events;
+mod filter;
 mod image;
 mod inspect;
 mod prune;
@@ -11,15 +13,17 @@ mod registry;
 mod system;
 pub(crate) mod table;
 mod transfer;
+mod usage;
 mod volume;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::create::options::BOOL_SUFFIX;
+use crate::create::options::switch;
 use crate::engine::{DEFAULT_ROOT, DEFAULT_RUN_ROOT, Engine};
 use crate::failure::{self, Failure, code};
 
@@ -91,6 +95,11 @@ enum Command {
     /// Work with containers
     #[command(subcommand, subcommand_required = true)]
     Container(container::Verb),
+    /// Build an image from a Dockerfile
+    Build(Box<build::Build>),
+    /// Work with builds
+    #[command(subcommand, subcommand_required = true)]
+    Builder(Box<build::Verb>),
     /// Download an image from a registry
     Pull(transfer::Pull),
     /// Upload an image to a registry
@@ -141,6 +150,8 @@ enum Command {
     /// Show where the ports of a container are published
     Port(container::Port),
     Completion(completion::Completion),
+    #[command(hide = true, name = "__complete")]
+    Complete(completion::Complete),
     #[command(hide = true)]
     Man(completion::Man),
 }
@@ -149,9 +160,9 @@ enum Command {
 pub fn main() -> ExitCode {
     // Files and folders of containers have the modes that are written in the code, whatever the caller's umask is.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    let cli = match Cli::try_parse() {
+    let cli = match parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage::tell(&error),
     };
     // `run` fails with 125, so that the code cannot be mistaken for the command's own.
     let usual = match &cli.command {
@@ -164,11 +175,24 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Reads a command line. For all verbs alike: `--flag=false` is no flag, and of a flag that is given twice the last counts.
+fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    fn lenient(command: clap::Command) -> clap::Command {
+        command.args_override_self(true).mut_args(switch).mut_subcommands(lenient)
+    }
+    let mut command = lenient(Cli::command());
+    let matches = command.try_get_matches_from_mut(words)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
 fn dispatch(cli: Cli) -> Result<u8> {
     // What needs neither root nor state.
     match cli.command {
         Command::Version(verb) => return verb.run(),
-        Command::Completion(verb) => return verb.run(Cli::command()),
+        Command::Completion(verb) => return verb.run(),
+        Command::Complete(verb) => {
+            return verb.run(Cli::command(), &cli.roots.root, &cli.roots.run_root);
+        }
         Command::Man(verb) => return verb.run(Cli::command()),
         Command::Registry(verb) => return verb.run(cli.roots.config_file.as_deref()),
         _ => {}
@@ -207,6 +231,8 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Rename(verb) => verb.run(&engine),
         Command::Attach(verb) => verb.run(&engine),
         Command::Container(verb) => verb.run(&engine),
+        Command::Build(verb) => verb.run(&engine),
+        Command::Builder(verb) => verb.run(&engine),
         Command::Pull(verb) => verb.run(&engine),
         Command::Push(verb) => verb.run(&engine),
         Command::Load(verb) => verb.run(&engine),
@@ -230,7 +256,8 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Update(verb) => verb.run(&engine),
         Command::Port(verb) => verb.run(&engine),
         Command::Version(verb) => verb.run(),
-        Command::Completion(verb) => verb.run(Cli::command()),
+        Command::Completion(verb) => verb.run(),
+        Command::Complete(verb) => verb.run(Cli::command(), &engine.root, &engine.run_root),
         Command::Man(verb) => verb.run(Cli::command()),
     }
 }
@@ -243,78 +270,13 @@ fn starts_a_container(command: &Command) -> bool {
             | Command::Start(_)
             | Command::Restart(_)
             | Command::Exec(_)
+            | Command::Build(_)
+            | Command::Builder(_)
+            | Command::Image(image::Verb::Build(_))
             | Command::Container(Verb::Run(_) | Verb::Start(_) | Verb::Restart(_) | Verb::Exec(_))
             | Command::System(system::Verb::RestartAll(_))
     )
 }
 
-/// Help and version go to standard output; a wrong command line is one line, a hint, and 125.
-fn usage(error: &clap::Error) -> ExitCode {
-    use clap::error::ErrorKind;
-    match error.kind() {
-        // Without a verb there is nothing to do but to show the verbs.
-        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-            if std::env::args().nth(1).is_none() =>
-        {
-            Cli::command().print_help().ok();
-            ExitCode::SUCCESS
-        }
-        ErrorKind::DisplayHelp => {
-            print_help(error);
-            ExitCode::SUCCESS
-        }
-        ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            error.print().ok();
-            let missing = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
-            ExitCode::from(if missing { code::OTHER } else { 0 })
-        }
-        _ => {
-            let text = error.render().to_string().replace(BOOL_SUFFIX, "");
-            let lines: Vec<&str> =
-                text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-            let message: Vec<&str> = lines
-                .iter()
-                .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("tip:"))
-                .filter(|line| !line.starts_with("For more information"))
-                .copied()
-                .collect();
-            let message = message.join(" ");
-            let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
-            let tips = lines.iter().filter_map(|line| line.strip_prefix("tip: "));
-            // "to pass X as a value, use -- X" helps nobody who mistyped a flag.
-            let tips: Vec<&str> = tips.filter(|tip| !tip.starts_with("to pass")).collect();
-            let verb = verb_in_use(std::env::args().skip(1));
-            let mut hint = tips.join("\n");
-            if !hint.is_empty() {
-                hint.push('\n');
-            }
-            hint.push_str(&format!("see `mini-docker {verb}--help`"));
-            let failure = Failure::new(message).hint(hint).code(code::RUNTIME);
-            ExitCode::from(failure::report(&failure.into(), code::RUNTIME))
-        }
-    }
-}
-
-/// Help without a word after each flag that may also be given as `--flag=false`.
-fn print_help(error: &clap::Error) {
-    use std::io::{IsTerminal, Write};
-    let text = error.render();
-    let mut out = std::io::stdout();
-    let colors = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let text = if colors { text.ansi().to_string() } else { text.to_string() };
-    // As many blanks, so that the columns stay.
-    let text = text.replace(&format!("{BOOL_SUFFIX}\n"), "\n");
-    let text = text.replace(BOOL_SUFFIX, &" ".repeat(BOOL_SUFFIX.len()));
-    // A closed pipe (`mini-docker --help | head -1`) is not a failure.
-    out.write_all(text.as_bytes()).ok();
-}
-
-/// The verb that was typed, with a space after it, if it is one.
-fn verb_in_use(arguments: impl Iterator<Item = String>) -> String {
-    let command = Cli::command();
-    let mut arguments = arguments.filter(|argument| !argument.starts_with('-'));
-    arguments
-        .find(|argument| command.find_subcommand(argument).is_some())
-        .map(|verb| format!("{verb} "))
-        .unwrap_or_default()
-}
+#[cfg(test)]
+mod tests;

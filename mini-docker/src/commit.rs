@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use images::Reference;
@@ -132,12 +132,22 @@ fn own(error: io::Error) -> anyhow::Error {
     }
 }
 
+/// Everything that something was mounted on, relative to the root.
+pub(crate) fn every_mount_point(engine: &Engine, record: &Record) -> Result<Vec<PathBuf>> {
+    let spec = Containers::new(engine).load_spec(&record.id)?;
+    let mounts = spec.mounts().iter().flatten().map(|mount| mount.destination());
+    Ok(mounts.map(|target| relative(target)).collect())
+}
+
+fn relative(target: &Path) -> PathBuf {
+    target.strip_prefix("/").unwrap_or(target).to_owned()
+}
+
 /// Files and folders that are in the container's own folder only because the runtime mounts something there, `/proc`
 /// and `/etc/hosts`. Docker keeps them out of the image too; those of volumes are in it.
 pub(crate) fn mount_points(engine: &Engine, record: &Record) -> Result<Vec<PathBuf>> {
     let spec = Containers::new(engine).load_spec(&record.id)?;
     let mounts = spec.mounts().iter().flatten().map(|mount| mount.destination());
     let asked = |target: &&PathBuf| record.mounts.iter().any(|mount| mount.target == **target);
-    let relative = |target: &PathBuf| target.strip_prefix("/").unwrap_or(target).to_owned();
-    Ok(mounts.filter(|target| !asked(target)).map(relative).collect())
+    Ok(mounts.filter(|target| !asked(target)).map(|target| relative(target)).collect())
 }

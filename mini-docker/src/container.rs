@@ -1,10 +1,13 @@
 //! The life of a container, from a record and a spec to an exit code.
 
 pub mod act;
+pub(crate) mod apart;
 pub mod child;
 mod files;
 pub(crate) mod monitor;
 mod network;
+pub(crate) mod notes;
+mod process;
 pub mod restart;
 pub mod start;
 pub mod stop;
@@ -13,24 +16,22 @@ pub mod wait;
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use nix::errno::Errno;
-use nix::unistd::Pid;
-use syscalls::During;
 
 use crate::containers::{Containers, Held};
 use crate::create::{Created, remove_anonymous};
 use crate::engine::Engine;
 use crate::events;
 use crate::failure;
-use crate::record::{Record, Status};
-use crate::terminal::Foreground;
+use crate::record::{Record, StartFailure, Status};
+use crate::terminal::{Foreground, Signals};
 use crate::wire::{self, Request, Visitor};
 pub(crate) use files::fill_volumes;
 pub use monitor::server::First;
+pub use process::process;
+pub(crate) use process::{has_ended, is_ending};
 use start::Ended;
 
 /// Starts a container that was just created and sees it through to its end, without a monitor.
@@ -41,7 +42,9 @@ pub fn run(engine: &Engine, created: Created<'_>) -> Result<u8> {
     let Created { reserved, mut record, mut spec } = created;
     let held = reserved.keep();
     let mut foreground = Foreground::new(record.interactive);
-    let outcome = start::start(engine, &held, &mut record, &mut spec, &mut foreground);
+    let outcome = Signals::collect().and_then(|signals| {
+        start::start(engine, &held, &mut record, &mut spec, &mut foreground, &signals)
+    });
     finish(engine, held, record, outcome)
 }
 
@@ -60,6 +63,7 @@ pub fn launch(engine: &Engine, created: Created<'_>, first: First) -> Result<Vis
 /// As [`launch`].
 pub fn start_again(engine: &Engine, id: &str, first: First) -> Result<Option<Visitor>> {
     let Some((held, _)) = hold_idle(engine, id)? else { return Ok(None) };
+    notes::forget_halt(&held.run_dir)?;
     // What a user starts has not been started again yet, nor stopped.
     let record = Containers::new(engine).edit(id, false, |record| {
         (record.restarts, record.halted) = (0, false);
@@ -79,6 +83,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn hold_idle(engine: &Engine, id: &str) -> Result<Option<(Held, Record)>> {
     let containers = Containers::new(engine);
     let deadline = Instant::now() + PATIENCE;
+    // flock(2) knows no deadline, and a signal to end it would need a handler: so it is looked at again and again.
+    let mut pause = Duration::from_millis(1);
     loop {
         let held = containers.hold(id)?;
         match (held, containers.load(id)) {
@@ -106,7 +112,8 @@ pub fn hold_idle(engine: &Engine, id: &str) -> Result<Option<(Held, Record)>> {
                 )
                 .into());
         }
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
 
@@ -114,22 +121,6 @@ pub fn hold_idle(engine: &Engine, id: &str) -> Result<Option<(Held, Record)>> {
 fn gone(id: &str) -> failure::Failure {
     failure::Failure::new(format!("no such container: {}", id.get(..12).unwrap_or(id)))
         .hint("it has just been removed")
-}
-
-/// Its first process. The descriptor names this process and no later one of the same pid. None if it does not run.
-///
-/// # Errors
-/// As pidfd_open(2).
-pub fn process(engine: &Engine, record: &Record) -> Result<Option<OwnedFd>> {
-    let containers = Containers::new(engine);
-    let Some(pid) = record.pid() else { return Ok(None) };
-    let pidfd = match syscalls::pidfd::open(Pid::from_raw(pid)) {
-        Err(Errno::ESRCH) => return Ok(None),
-        other => other.during("open process", pid)?,
-    };
-    // While its supervisor holds it, the pid belongs to it.
-    let now = containers.load(&record.id).ok().and_then(|record| record.pid());
-    Ok((now == Some(pid) && containers.is_held(&record.id)).then_some(pidfd))
 }
 
 /// Tells its monitor, if there is one, to look at its record.
@@ -143,11 +134,19 @@ pub fn wake(engine: &Engine, id: &str) {
 /// is not.
 ///
 /// # Errors
-/// If its record cannot be written.
+/// If that can be written nowhere.
 pub fn halt(engine: &Engine, id: &str) -> Result<Record> {
-    let record = Containers::new(engine).edit(id, true, |record| {
+    let containers = Containers::new(engine);
+    let halts = |record: &mut Record| {
         record.halted = true;
         Ok(())
+    };
+    let record = containers.edit(id, true, halts).or_else(|error| {
+        // A full disk keeps nobody from stopping.
+        let mut record = containers.load(id).map_err(|_| error)?;
+        notes::note_halt(&containers.run_dir(id))?;
+        record.halted = true;
+        Ok::<_, anyhow::Error>(record)
     })?;
     wake(engine, id);
     Ok(record)
@@ -207,8 +206,9 @@ fn finish(engine: &Engine, held: Held, mut record: Record, outcome: Result<Ended
         match &outcome {
             Ok(ended) => record.end(ended.code, ended.oom),
             // It never ran: as before.
-            Err(_) => {
+            Err(error) => {
                 record.status = Status::Created;
+                record.failure = Some(StartFailure::new(&failure::explain(error)));
                 record.forget_network();
             }
         }
@@ -247,9 +247,20 @@ fn leave(engine: &Engine, held: Held, record: &Record) -> Result<()> {
     {
         file.write_all(code.to_string().as_bytes()).ok();
     }
+    let containers = Containers::new(engine);
+    if record.auto_remove && containers.is_spared(&record.id) {
+        containers.edit(&record.id, true, |saved| {
+            (saved.status, saved.failure) = (record.status.clone(), record.failure.clone());
+            saved.forget_network();
+            Ok(())
+        })?;
+        // The folder stays: if nobody starts it again, the next command finds it there and removes the container. Who
+        // waits for this end has the file open; the next end gets one of its own.
+        return crate::files::remove_file(&held.run_dir.join(EXIT_CODE));
+    }
     if record.auto_remove {
         remove_anonymous(engine, &record.mounts, &record.id);
-        let removed = Containers::new(engine).remove(&record.id, &record.name, held);
+        let removed = containers.remove(&record.id, &record.name, held);
         events::container(engine, record, "destroy", &[]);
         return removed;
     }

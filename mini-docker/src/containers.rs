@@ -5,6 +5,7 @@
 //! locked belongs to nobody: the next command reclaims it (see [`crate::reclaim`]). No pid is trusted for this.
 
 mod rename;
+mod spare;
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};

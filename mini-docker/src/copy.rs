@@ -41,7 +41,7 @@ use nix::unistd::{getegid, geteuid};
 use syscalls::{During, KernelError};
 
 pub use argument::Argument;
-pub use walk::Copied;
+pub use walk::{Copied, Tell};
 
 use archive::Archive;
 use argument::{End, Wanted};
@@ -53,6 +53,7 @@ use walk::{Manner, Walk};
 
 use crate::containers::Containers;
 use crate::engine::Engine;
+use crate::events;
 use crate::failure::Failure;
 
 /// How to copy.
@@ -74,17 +75,15 @@ pub fn out_of(
     source: &str,
     destination: &str,
     options: Options,
+    tell: Tell<'_>,
 ) -> Result<(Copied, String)> {
     let (from, to) = (inside(source)?, local(destination)?);
-    let host = host_root()?;
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let owners = if options.archive { Owners::Kept } else { Owners::Caller(uid, gid) };
-    with_view(engine, container, |view| {
-        let ours = Tree { root: host.as_fd(), container: None };
-        let theirs = Tree { root: view.as_fd(), container: Some(container) };
-        let manner = Manner { owners, devices: options.archive, hidden: &view.hidden };
-        let copied = transfer((theirs, &from), (ours, &to), options.follow, manner)?;
-        Ok((copied, ours.shown(&to)))
+    with_trees(engine, container, OUT, |Trees { inside, here, hidden }| {
+        let manner = Manner { owners, devices: options.archive, hidden, tell };
+        let copied = transfer((inside, &from), (here, &to), options.follow, manner)?;
+        Ok((copied, here.shown(&to)))
     })
 }
 
@@ -98,15 +97,13 @@ pub fn into(
     source: &str,
     destination: &str,
     options: Options,
+    tell: Tell<'_>,
 ) -> Result<(Copied, String)> {
     let (from, to) = (local(source)?, inside(destination)?);
-    let host = host_root()?;
     let owners = if options.archive { Owners::Kept } else { Owners::Root };
-    with_view(engine, container, |view| {
-        let ours = Tree { root: host.as_fd(), container: None };
-        let theirs = Tree { root: view.as_fd(), container: Some(container) };
-        let manner = Manner { owners, devices: true, hidden: &[] };
-        let copied = transfer((ours, &from), (theirs, &to), options.follow, manner)?;
+    with_trees(engine, container, IN, |Trees { inside, here, .. }| {
+        let manner = Manner { owners, devices: true, hidden: &[], tell };
+        let copied = transfer((here, &from), (inside, &to), options.follow, manner)?;
         Ok((copied, format!("{container}:{destination}")))
     })
 }
@@ -123,11 +120,11 @@ pub fn stream_out(
     out: impl Write,
 ) -> Result<()> {
     let from = inside(source)?;
-    with_view(engine, container, |view| {
-        let tree = Tree { root: view.as_fd(), container: Some(container) };
-        let item = tree.source(&from, follow)?;
-        let mut archive = Archive::new(out, &view.hidden);
-        let name = if from.means_contents() { None } else { from.name() };
+    with_trees(engine, container, OUT, |Trees { inside, hidden, .. }| {
+        let item = inside.source(&from, follow)?;
+        let mut archive = Archive::new(out, hidden);
+        // As Docker: `etc/.` is an archive of `./` and `./hosts`.
+        let name = if from.end == End::Dot { Some(".".into()) } else { from.name() };
         archive.tree(&item, name.as_deref())?;
         archive.finish()
     })
@@ -142,21 +139,21 @@ pub fn stream_in(
     container: &str,
     destination: &str,
     input: impl Read,
+    tell: Tell<'_>,
 ) -> Result<(Copied, String)> {
     let to = inside(destination)?;
-    with_view(engine, container, |view| {
-        let tree = Tree { root: view.as_fd(), container: Some(container) };
-        let Target::Directory(dir) = tree.target(&to)? else {
+    with_trees(engine, container, IN, |Trees { inside, .. }| {
+        let Target::Directory(dir) = inside.target(&to)? else {
             return Err(Failure::new(format!(
                 "destination {container}:{destination} must be a directory"
             ))
             .hint("an archive is unpacked in it: make it first")
             .into());
         };
-        writable(tree, dir.as_fd())?;
-        let copied = unpack::unpack(input, view.as_fd(), &to.path);
+        writable(inside, dir.as_fd())?;
+        let copied = unpack::unpack(input, inside.root, &to.path, tell);
         Ok((
-            copied.map_err(|error| about_the_disk(error, tree))?,
+            copied.map_err(|error| about_the_disk(error, inside))?,
             format!("{container}:{destination}"),
         ))
     })
@@ -184,17 +181,39 @@ fn host_root() -> Result<OwnedFd> {
     Ok(open("/", flags, Mode::empty()).during("open directory", "/")?)
 }
 
-/// Opens a container's files for a moment.
-fn with_view<T>(
+/// Docker's words for a copy, for `events`.
+const OUT: &str = "archive-path";
+const IN: &str = "extract-to-dir";
+
+/// What there is to copy between.
+struct Trees<'a> {
+    /// The container's files.
+    inside: Tree<'a>,
+    /// This machine's.
+    here: Tree<'a>,
+    /// Directories of the container that are passed over.
+    hidden: &'a [(u64, u64)],
+}
+
+/// Opens a container's files for a moment, and tells of it when they were copied.
+fn with_trees<T>(
     engine: &Engine,
     container: &str,
-    work: impl FnOnce(&View) -> Result<T>,
+    action: &str,
+    work: impl FnOnce(Trees<'_>) -> Result<T>,
 ) -> Result<T> {
     let record = Containers::new(engine).find(container)?;
+    // Before this process may get another view of the machine's files.
+    let host = host_root()?;
     let view = View::open(engine, &record)?;
-    let done = work(&view);
+    let done = work(Trees {
+        inside: Tree { root: view.as_fd(), container: Some(container) },
+        here: Tree { root: host.as_fd(), container: None },
+        hidden: &view.hidden,
+    });
     let released = view.release();
     let done = done?;
+    events::container(engine, &record, action, &[]);
     released.map(|()| done)
 }
 

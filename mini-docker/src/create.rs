@@ -63,6 +63,31 @@ pub fn create<'engine>(
 ) -> Result<Created<'engine>> {
     check(options)?;
     let origin = origin(engine, image, options)?;
+    create_of(engine, origin, image, command, options)
+}
+
+/// As [`create`], of an image that need not be in the store, as long as its layers are unpacked: a step of a build.
+/// `name` is what the record calls it.
+///
+/// # Errors
+/// As [`create`].
+pub(crate) fn create_step<'engine>(
+    engine: &'engine Engine,
+    image: images::Image,
+    name: &str,
+    command: &[String],
+    options: &Options,
+) -> Result<Created<'engine>> {
+    create_of(engine, Origin { image: Some(image), rootfs: None }, name, command, options)
+}
+
+fn create_of<'engine>(
+    engine: &'engine Engine,
+    origin: Origin,
+    image: &str,
+    command: &[String],
+    options: &Options,
+) -> Result<Created<'engine>> {
     let config = origin.image.as_ref().and_then(|image| image.config.config().clone());
     let config = config.unwrap_or_default();
     let args = process::arguments(&config, options.entrypoint.as_deref(), command)?;
@@ -127,6 +152,8 @@ pub fn create<'engine>(
         log: lifecycle::log_options(options)?,
         health_check: health.check,
         health: None,
+        failure: None,
+        finished_before: None,
         status: Status::Created,
         id,
         command: args,
@@ -167,6 +194,13 @@ fn check(options: &Options) -> Result<()> {
     if named && options.isolation.uts.as_deref() == Some("host") {
         return Err(Failure::new("conflicting options: hostname and the UTS mode")
             .hint("with --uts host the name is the host's: leave out --hostname and --domainname")
+            .into());
+    }
+    if let Some(mode) =
+        options.isolation.userns.as_deref().filter(|mode| !matches!(*mode, "" | "host"))
+    {
+        return Err(Failure::new(format!("invalid USER mode: {mode}"))
+            .hint("--userns host, as it is without the flag: user ids are not mapped yet")
             .into());
     }
     // What is wrong is found before anything is made.

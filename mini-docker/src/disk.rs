@@ -13,6 +13,7 @@ use anyhow::Result;
 use images::Image;
 use volumes::Volume;
 
+use crate::build::prune;
 use crate::containers::Containers;
 use crate::engine::Engine;
 use crate::record::Record;
@@ -30,6 +31,10 @@ pub struct Usage {
     pub containers: Vec<(Record, u64)>,
     /// Volumes by name: how many containers have each, its data and its record.
     pub volumes: Vec<(Volume, usize, u64)>,
+    /// Steps that builds remember, the one that was not used for longest first.
+    pub build: Vec<prune::Entry>,
+    /// What builds keep for the next one and no image has: layers, their archives, folders of cache mounts.
+    pub build_total: u64,
 }
 
 /// What an image takes.
@@ -82,7 +87,13 @@ pub fn measure(engine: &Engine) -> Result<Usage> {
         }
         measured.push(ImageUsage { image, size, shared, containers });
     }
-    let total: u64 = parts.values().sum();
+    let of_builds: BTreeSet<Part> = prune::diff_ids(engine)?
+        .iter()
+        .map(|id| Part::Layer(hex(id).to_owned()))
+        .filter(|part| !owners.contains_key(part) && !needed.contains(part))
+        .collect();
+    let cached: u64 = of_builds.iter().filter_map(|part| parts.get(part)).sum();
+    let total = parts.values().sum::<u64>() - cached;
     let kept: u64 = needed.iter().filter_map(|part| parts.get(part)).sum();
     let containers = records.iter().map(|record| {
         let folder = engine.root.join("containers").join(&record.id);
@@ -98,12 +109,15 @@ pub fn measure(engine: &Engine) -> Result<Usage> {
         (volume, links, size)
     });
     let volumes = volumes.collect();
+    let build_total = cached + disk_usage(&engine.root.join("build"), &mut seen);
     Ok(Usage {
         images: measured,
         images_total: total,
         images_reclaimable: total.saturating_sub(kept),
         containers,
         volumes,
+        build: prune::entries(engine)?,
+        build_total,
     })
 }
 

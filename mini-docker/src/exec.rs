@@ -14,8 +14,9 @@ mod child;
 mod keeper;
 mod process;
 
+use std::cell::Cell;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -23,7 +24,6 @@ use anyhow::{Context, Result};
 use cgroups::{Cgroup, Hierarchies};
 use namespaces::{Beside, Init, Plan, inspect};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 use syscalls::During;
@@ -113,8 +113,7 @@ impl Target {
     }
 
     fn has_ended(&self) -> bool {
-        let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::ZERO) == Ok(1)
+        container::has_ended(self.pidfd.as_fd())
     }
 
     /// Its root as a place.
@@ -188,10 +187,21 @@ pub(crate) fn spawn(target: &Target, job: &Job, ends: Ends) -> Result<Init> {
     // A pid that was used again shows other namespaces, but then the process behind the descriptor has none to join.
     let kinds = inspect::differences(target.pid)?;
     let plan = Plan { beside: Some(Beside { pidfd, kinds }), ..Plan::default() };
-    let joiner = cgroup.joiner();
-    let mut init = namespaces::spawn(&plan, cgroup.clone_fd(), |child| {
-        child::become_program(child, job, joiner, ends)
-    })?;
+    let (joiner, ends) = (cgroup.joiner(), Cell::new(Some(ends)));
+    let spawn = |place: Option<BorrowedFd<'_>>| {
+        namespaces::spawn(&plan, place, |child| {
+            child::become_program(child, job, &joiner, ends.take().unwrap_or_default())
+        })
+    };
+    let mut init = match spawn(cgroup.clone_fd()) {
+        // It hands its controllers down to cgroups of its own.
+        Err(error) if error.errno == Errno::EBUSY => {
+            spawn(Some(cgroup.clone_fd_beside(target.pid)?.as_fd()))
+        }
+        spawned => spawned,
+    }?;
+    // The child has its own copies.
+    drop(ends);
     if let Some(value) = job.oom_score_adj {
         let path = format!("/proc/{}/oom_score_adj", init.pid);
         File::options()
@@ -206,7 +216,8 @@ pub(crate) fn spawn(target: &Target, job: &Job, ends: Ends) -> Result<Init> {
 
 /// Why there is no process, with Docker's exit code: 126, or 127 for a program that is not there.
 fn cannot_start(target: &Target, name: &str, error: &anyhow::Error) -> Failure {
-    if target.has_ended() {
+    // On its way out it has no namespaces any more, and may wait there for others to be collected.
+    if target.has_ended() || container::is_ending(target.pid) {
         return not_running(name);
     }
     let failure = failure::explain(error);

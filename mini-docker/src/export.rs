@@ -26,6 +26,7 @@ use crate::containers::{Containers, Held};
 use crate::copy::archive::Archive;
 use crate::copy::item::Item;
 use crate::engine::{Engine, open_dir};
+use crate::events;
 use crate::failure::Failure;
 use crate::files::remove_tree;
 use crate::record::Record;
@@ -41,7 +42,11 @@ pub fn export(engine: &Engine, container: &str, out: impl Write) -> Result<()> {
     let record = Containers::new(engine).find(container)?;
     let access = Access::to(engine, &record)?;
     let written = access.tree(engine, &record).and_then(|tree| write(tree, out));
-    access.release().and(written)
+    let written = access.release().and(written);
+    if written.is_ok() {
+        events::container(engine, &record, "export", &[]);
+    }
+    written
 }
 
 fn write(tree: OwnedFd, out: impl Write) -> Result<()> {

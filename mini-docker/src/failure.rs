@@ -27,18 +27,27 @@ pub struct Failure {
     pub hint: Option<String>,
     /// Exit code, if it is not the command's usual one.
     pub code: Option<u8>,
+    /// Lines to show before it: the place in a file, the last words of a program.
+    pub before: Vec<String>,
 }
 
 impl Failure {
     /// A failure without a hint.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, code: None }
+        Self { message: message.into(), hint: None, code: None, before: Vec::new() }
     }
 
     /// Adds what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds lines to show before the message.
+    #[must_use]
+    pub fn before(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.before.extend(lines);
         self
     }
 
@@ -76,7 +85,10 @@ pub fn ask(text: &str) {
 pub fn confirmed(question: &str) -> std::io::Result<bool> {
     ask(question);
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
+    if std::io::stdin().read_line(&mut answer)? == 0 {
+        // Nobody has typed the end of this line.
+        ask("\n");
+    }
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
@@ -86,7 +98,9 @@ pub fn report(error: &anyhow::Error, usual_code: u8) -> u8 {
     let hints = failure.hint.iter().flat_map(|hint| hint.lines());
     let hints: String = hints.map(|line| format!("\nhint: {line}")).collect();
     let message = crate::format::sanitized(&failure.message);
-    tell(&format!("mini-docker: {message}{hints}"));
+    let before = failure.before.iter().map(|line| crate::format::sanitized(line) + "\n");
+    let before: String = before.collect();
+    tell(&format!("{before}mini-docker: {message}{hints}"));
     failure.code.unwrap_or(usual_code)
 }
 
@@ -124,7 +138,7 @@ pub fn explain(error: &anyhow::Error) -> Failure {
         let errno = io.raw_os_error().map(Errno::from_raw);
         hint = hint.or(errno.and_then(hint_for_errno).map(str::to_owned));
     }
-    Failure { message, hint, code }
+    Failure { message, hint, code, before: Vec::new() }
 }
 
 /// The kernel's answer in an error, also where a chapter's own error carries it.

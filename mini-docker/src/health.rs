@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 use namespaces::Init;
 use nix::sys::signal::Signal;
 
+use crate::container;
 use crate::containers::{Containers, Held};
 use crate::engine::Engine;
 use crate::events;
@@ -197,7 +198,7 @@ impl Checker {
             None => Job::plain(&self.engine, &self.id, &arguments(&self.check))?,
         };
         let job = self.job.insert(job);
-        if exec::is_paused(job.cgroup()) || probe::is_ending(first.pid) {
+        if exec::is_paused(job.cgroup()) || container::is_ending(first.pid) {
             return Ok(None);
         }
         let pidfd = first.pidfd.try_clone().context("copy a descriptor")?;
@@ -211,7 +212,7 @@ impl Checker {
         let before = self.health.status;
         match answer {
             // It was ended together with the container, or while that was paused: that says nothing.
-            Answer::Probe(probe) if probe.code != 0 && probe::is_ending(first.pid) => {}
+            Answer::Probe(probe) if probe.code != 0 && container::is_ending(first.pid) => {}
             Answer::Nothing => {}
             Answer::Probe(probe) => judge(&mut self.health, &self.check, age, probe),
         }

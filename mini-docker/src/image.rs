@@ -148,7 +148,7 @@ pub(crate) fn lowers(engine: &Engine, record: &Record) -> Result<Vec<PathBuf>> {
         }
         lowers.push(store.path(&id));
     }
-    Ok(lowers)
+    Ok(layers::distinct(lowers))
 }
 
 /// What a layer may hold: what the disk has free, less a reserve for the rest of the machine (a twentieth of the disk, at
@@ -241,6 +241,7 @@ pub(crate) fn unused_layers(engine: &Engine) -> Result<Vec<layers::DiffId>> {
     for record in records {
         needed.extend(record.layers);
     }
+    needed.extend(crate::build::prune::diff_ids(engine)?);
     let ids = engine.layers()?.ids()?.into_iter();
     Ok(ids.filter(|id| !needed.contains(&id.to_string())).collect())
 }

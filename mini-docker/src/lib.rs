@@ -7,6 +7,7 @@
 
 pub mod attach;
 pub mod boot;
+pub mod build;
 pub mod changes;
 pub mod cli;
 pub mod commit;

@@ -11,6 +11,7 @@ use nix::sched::CloneFlags;
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2, setsid};
 use syscalls::clone::{CloneArgs, Cloned, clone3};
+use syscalls::process::exit_now;
 
 use crate::engine::Engine;
 use crate::record::Record;
@@ -67,7 +68,8 @@ fn watch(read: OwnedFd, cgroup: &Cgroup) -> ! {
     // Nobody writes: the end of the pipe is the end of the first process.
     std::io::copy(&mut File::from(read), &mut std::io::sink()).ok();
     cgroup.thaw().ok();
-    std::process::exit(0)
+    // Not exit(3): what the command has not printed yet it prints itself.
+    exit_now(0)
 }
 
 impl Drop for Paused {

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use cgroups::{Cgroup, Hierarchies};
+use jiff::Timestamp;
 
+use crate::container::notes;
 use crate::containers::{Containers, Held};
 use crate::create::{remove_anonymous, remove_orphans};
 use crate::engine::Engine;
@@ -59,8 +61,10 @@ fn reclaim_one(engine: &Engine, containers: &Containers<'_>, id: &str, held: Hel
         cgroup.remove()?;
     }
     match containers.load(id) {
-        Ok(record) if !record.auto_remove => {
+        Ok(record) if !record.auto_remove || containers.is_spared(id) => {
             if record.is_active() {
+                // What its supervisor knew, and could write down nowhere else.
+                let noted = notes::end_of(&held.run_dir, &record.status);
                 let mut died = false;
                 let record = containers.edit(id, true, |record| {
                     match record.status {
@@ -69,8 +73,12 @@ fn reclaim_one(engine: &Engine, containers: &Containers<'_>, id: &str, held: Hel
                             record.status = Status::Exited { code, oom, started, finished };
                         }
                         _ => {
-                            record.end(137, oom);
-                            died = true;
+                            let (code, oom, finished) =
+                                noted.unwrap_or((137, oom, Timestamp::now()));
+                            let started = record.started();
+                            record.status = Status::Exited { code, oom, started, finished };
+                            record.forget_network();
+                            died = noted.is_none();
                         }
                     }
                     Ok(())
@@ -79,7 +87,8 @@ fn reclaim_one(engine: &Engine, containers: &Containers<'_>, id: &str, held: Hel
                     events::died(engine, &record, 137, oom);
                 }
             }
-            remove_tree(&held.run_dir)
+            // One that is only spared is looked at again.
+            if record.auto_remove { Ok(()) } else { remove_tree(&held.run_dir) }
         }
         Ok(record) => {
             if let Status::Running { .. } = record.status {

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use asked::Asked;
 
+use crate::failure::Failure;
+
 /// Everything about a container that its OCI spec does not say.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
@@ -92,8 +94,33 @@ pub struct Record {
     /// What the check has found, while the container runs and afterwards.
     #[serde(default)]
     pub health: Option<Health>,
+    /// Why the last attempt to start it has failed, until one succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<StartFailure>,
+    /// When the run before the one that is going on ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_before: Option<Timestamp>,
     /// What has become of it.
     pub status: Status,
+}
+
+/// A start that has failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartFailure {
+    /// What the user was told.
+    pub message: String,
+    /// The exit code that goes with it: 127 for a program that is not there.
+    pub code: i32,
+}
+
+impl StartFailure {
+    /// Exit code of what could not be started for another reason than its program: Docker's.
+    const USUAL: u8 = 128;
+
+    /// What is remembered of a failure.
+    pub fn new(failure: &Failure) -> Self {
+        Self { message: failure.message.clone(), code: failure.code.unwrap_or(Self::USUAL).into() }
+    }
 }
 
 impl Record {
@@ -110,6 +137,23 @@ impl Record {
             Status::Created => None,
             Status::Running { started, .. } => Some(*started),
             Status::Restarting { started, .. } | Status::Exited { started, .. } => *started,
+        }
+    }
+
+    /// Remembers that its process runs.
+    pub fn begin(&mut self, pid: i32) {
+        self.finished_before = self.finished();
+        self.failure = None;
+        self.status = Status::Running { pid, started: Timestamp::now() };
+    }
+
+    /// When its process has last ended, if it ever has; while it runs again, the time before that.
+    pub fn finished(&self) -> Option<Timestamp> {
+        match &self.status {
+            Status::Created | Status::Running { .. } => self.finished_before,
+            Status::Restarting { finished, .. } | Status::Exited { finished, .. } => {
+                Some(*finished)
+            }
         }
     }
 
@@ -152,6 +196,12 @@ pub struct NetworkRequest {
     pub dns_options: Vec<String>,
     /// `--add-host`, name and address.
     pub extra_hosts: Vec<(String, String)>,
+    /// `--link`: ids of other containers, and the names that they have here.
+    #[serde(default)]
+    pub links: Vec<(String, String)>,
+    /// Names and addresses of `links`, looked up at the start.
+    #[serde(skip)]
+    pub linked: Vec<(String, String)>,
     /// What the container got while it runs.
     #[serde(default)]
     pub address: Option<std::net::Ipv4Addr>,

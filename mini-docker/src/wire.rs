@@ -120,7 +120,9 @@ impl Event {
         match self {
             Self::Started => vec![b's'],
             Self::Failed(failure) => {
-                let Failure { message, hint, code } = failure;
+                let Failure { message, hint, code, .. } = failure;
+                // A program's name may be longer than a message. Escaped as JSON, a byte may become six.
+                let message = message.get(..message.floor_char_boundary(MOST / 16));
                 let json = serde_json::to_vec(&(message, hint, code)).unwrap_or_default();
                 with_kind(b'f', &json)
             }
@@ -137,8 +139,8 @@ impl Event {
         Some(match message {
             [b's'] => Self::Started,
             [b'f', json @ ..] => {
-                let (message, hint, code) = serde_json::from_slice(json).ok()?;
-                Self::Failed(Failure { message, hint, code })
+                let (message, hint, code): (String, _, _) = serde_json::from_slice(json).ok()?;
+                Self::Failed(Failure { hint, code, ..Failure::new(message) })
             }
             [b'o', bytes @ ..] => Self::Output(Stream::Stdout, bytes.to_vec()),
             [b'e', bytes @ ..] => Self::Output(Stream::Stderr, bytes.to_vec()),
@@ -386,6 +388,19 @@ mod tests {
         drop(visited);
         assert_eq!(visitor.hear().unwrap().map(|(event, _)| event), None);
         assert_eq!(visitor.say(&Request::Look), Err(Errno::EPIPE));
+    }
+
+    #[test]
+    fn a_failure_is_heard_however_long_it_is() {
+        let (visitor, visited) = pair().unwrap();
+        let failure = Failure::new("\u{1}é".repeat(50_000)).hint("look").code(127);
+        visited.say(&Event::Failed(failure.clone()), None).unwrap();
+        visited.say(&Event::Grown, None).unwrap();
+        let Some((Event::Failed(heard), None)) = visitor.hear().unwrap() else {
+            panic!("no failure")
+        };
+        assert!(failure.message.starts_with(&heard.message) && heard.message.len() > 4000);
+        assert_eq!((heard.hint, heard.code), (failure.hint, failure.code));
     }
 
     #[test]

@@ -20,6 +20,8 @@ mod copy;
 mod copy_attacks;
 #[path = "e2e/copy_places.rs"]
 mod copy_places;
+#[path = "e2e/ends.rs"]
+mod ends;
 #[path = "e2e/errors.rs"]
 mod errors;
 #[path = "e2e/events.rs"]
@@ -74,6 +76,7 @@ fn main() {
         copy::TESTS,
         copy_attacks::TESTS,
         copy_places::TESTS,
+        ends::TESTS,
         errors::TESTS,
         exec::TESTS,
         events::TESTS,

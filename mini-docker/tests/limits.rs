@@ -19,6 +19,7 @@ fn main() {
         ("devices_beyond_the_list_are_refused", devices_beyond_the_list_are_refused),
         ("the_container_sees_its_own_cgroup", the_container_sees_its_own_cgroup),
         ("all_limits_hold_from_birth", all_limits_hold_from_birth),
+        ("exec_finds_room_beside_cgroups_of_its_own", exec_finds_room_beside_cgroups_of_its_own),
     ]);
 }
 
@@ -148,5 +149,30 @@ fn all_limits_hold_from_birth(sandbox: &Sandbox) -> Outcome {
     assert_eq!(lines[clone3].contains("into cgroup"), v2 || hybrid, "{}", lines[clone3]);
     let moved = lines.iter().any(|line| line.contains("child") && line.contains("cgroup.procs"));
     assert_eq!(moved, !v2, "{}", ran.stderr);
+    Ok(())
+}
+
+/// systemd in a container does so: it hands its controllers down, and then nobody can be in the container's own cgroup.
+fn exec_finds_room_beside_cgroups_of_its_own(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let script = "mount -o remount,rw /sys/fs/cgroup; cd /sys/fs/cgroup; mkdir init && echo 1 > init/cgroup.procs && echo +pids > cgroup.subtree_control
+                  echo done; exec sleep 1000";
+    let run = ["run", "-d", "--privileged", "--network", "none", "--name", "nest"];
+    let health = ["--health-cmd", "true", "--health-interval", "100ms"];
+    assert_eq!(
+        docker.ran(run.iter().chain(&health).chain(&["busybox", "sh", "-c", script]))?.code,
+        0
+    );
+    support::wait_until("it has its cgroups", || {
+        Ok(docker.ran(["logs", "nest"])?.stdout.contains("done"))
+    })?;
+    let ran = docker.ran(["exec", "nest", "cat", "/proc/self/cgroup"])?;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.stdout.contains("0::/init"), v2, "{ran:?}");
+    support::wait_until("a check has found room, too", || {
+        Ok(docker.ran(["inspect", "-f", "{{.State.Health.Status}}", "nest"])?.stdout == "healthy\n")
+    })?;
+    assert_eq!(docker.ran(["rm", "-f", "nest"])?.code, 0);
     Ok(())
 }

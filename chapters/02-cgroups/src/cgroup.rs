@@ -1,12 +1,12 @@
 //! One container's cgroup: a directory in each hierarchy that is needed, made, joined, emptied and removed together.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use syscalls::KernelError;
+use syscalls::{During, KernelError};
 
 use crate::group::Group;
 use crate::tree::{
@@ -99,6 +99,16 @@ impl Cgroup {
     /// v1 hierarchies as well, see [`joiner`](Self::joiner).
     pub fn clone_fd(&self) -> Option<BorrowedFd<'_>> {
         self.v2().map(|group| group.dir.as_fd())
+    }
+
+    /// Where another process can be born if the kernel refuses the container's own cgroup with `EBUSY`: it has made
+    /// cgroups below it and hands controllers down to them. Then it is the one of `pid`, which is in there.
+    ///
+    /// # Errors
+    /// `EXDEV` if the process is not in there, `ENOENT` if it has ended or there is no v2.
+    pub fn clone_fd_beside(&self, pid: Pid) -> Result<OwnedFd, KernelError> {
+        let group = self.v2().ok_or(Errno::ENOENT).during("find v2 cgroup", &self.path)?;
+        compat::cgroup_beside(group, &self.path, pid)
     }
 
     /// What a child created with [`clone_fd`](Self::clone_fd) must still join: the v1 hierarchies. Empty on v2. A

@@ -22,7 +22,6 @@ fn reference(text: &str) -> Result<Reference> {
 }
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Load {
     /// Archive or folder to read: docker-archive or OCI layout, plain, gzip or zstd [default: standard input]
     #[arg(short, long, value_name = "FILE")]
@@ -59,7 +58,6 @@ impl Load {
 }
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Import {
     /// Apply a Dockerfile instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR
     #[arg(short, long, value_name = "INSTRUCTION")]
@@ -104,7 +102,6 @@ impl Import {
 }
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Save {
     /// File to write, with mode 0600 [default: standard output]
     #[arg(short, long, value_name = "FILE")]
@@ -127,7 +124,6 @@ impl Save {
 }
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Export {
     /// File to write, with mode 0600 [default: standard output]
     #[arg(short, long, value_name = "FILE")]
@@ -156,7 +152,6 @@ fn write(
 }
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Commit {
     /// Author of the image
     #[arg(short, long, default_value = "", hide_default_value = true)]

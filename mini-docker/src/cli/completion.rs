@@ -1,4 +1,9 @@
-//! `completion` and `man`: scripts for shells and pages of the manual, from the definitions that parse the command line.
+//! `completion` and `man`: what may be typed, and pages of the manual, from the definitions that parse the command line.
+
+#[cfg(test)]
+mod tests;
+mod things;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +11,8 @@ use anyhow::{Context, Result};
 use clap::builder::{Resettable, StyledStr};
 use clap::{Arg, ArgAction, Args, Command, ValueEnum};
 
+use self::things::names;
+use self::words::Line;
 use super::table;
 
 const NAME: &str = "mini-docker";
@@ -28,17 +35,49 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    pub(super) fn run(self, command: Command) -> Result<u8> {
-        let shell = match self.shell {
-            Shell::Bash => clap_complete::Shell::Bash,
-            Shell::Zsh => clap_complete::Shell::Zsh,
-            Shell::Fish => clap_complete::Shell::Fish,
-        };
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut shown(&command, NAME), NAME, &mut script);
-        let script = String::from_utf8_lossy(&script);
-        // clap_complete 4.6 has two spellings of a name with a dash, so that bash would never come past the first verb.
-        table::print(&script.replace("mini__subcmd__docker", "mini__docker"));
+    pub(super) fn run(self) -> Result<u8> {
+        table::print(match self.shell {
+            Shell::Bash => include_str!("completion/complete.bash"),
+            Shell::Zsh => include_str!("completion/complete.zsh"),
+            Shell::Fish => include_str!("completion/complete.fish"),
+        });
+        Ok(0)
+    }
+}
+
+/// Say what may be typed next: what the scripts ask.
+///
+/// One answer a line, with a tab before what it is for; the line `:files` stands for names of files.
+#[derive(Debug, Args)]
+pub(super) struct Complete {
+    /// The words behind the name of the program; the last one is being typed
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+impl Complete {
+    pub(super) fn run(self, command: Command, root: &Path, run_root: &Path) -> Result<u8> {
+        let mut command = shown(&command, NAME);
+        command.build();
+        let line = Line::read(&command, &self.words);
+        let answer = line.answer();
+        // The line that is typed may name other roots than this process was given.
+        let root = line.values.get("root").map_or(root, Path::new);
+        let run_root = line.values.get("run_root").map_or(run_root, Path::new);
+        let typed = self.words.last().map_or("", String::as_str);
+        let typed = typed.strip_prefix(&answer.before).unwrap_or(typed);
+        let mut text = String::new();
+        for (word, help) in &answer.words {
+            let tab = if help.is_empty() { "" } else { "\t" };
+            text.push_str(&format!("{word}{tab}{help}\n"));
+        }
+        for name in answer.things.iter().flat_map(|all| names(root, run_root, *all, typed)) {
+            text.push_str(&format!("{}{name}\n", answer.before));
+        }
+        if answer.files {
+            text.push_str(":files\n");
+        }
+        table::print(&text);
         Ok(0)
     }
 }

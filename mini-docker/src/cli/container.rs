@@ -16,7 +16,7 @@ pub(super) mod diff;
 mod exec;
 mod logs;
 
-mod ps;
+pub(super) mod ps;
 mod stats;
 mod top;
 
@@ -38,7 +38,7 @@ pub(super) use self::wait::Wait;
 use super::table;
 use crate::attach::{self as attachment, Manner};
 use crate::container::First;
-use crate::create::options::{Options, parse_bool, switch};
+use crate::create::options::{Options, parse_bool};
 use crate::create::{Created, create};
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -142,7 +142,7 @@ impl Verb {
 
 /// `-h` is the host name, as in Docker, so help has only its long form.
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true, args_override_self = true, mut_args(switch))]
+#[command(disable_help_flag = true)]
 pub(super) struct Run {
     /// Print help
     #[arg(long, action = ArgAction::Help)]
@@ -153,7 +153,7 @@ pub(super) struct Run {
     /// Tell the story of the start: each step, each kernel call, how long it took
     #[arg(long)]
     explain: bool,
-    /// Pass signals on to the process, which is always done
+    /// Pass signals on to the process
     #[arg(long, num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
     #[arg(default_value = "true", default_missing_value = "true", hide_default_value = true)]
     #[arg(value_parser = parse_bool, value_name = "BOOL")]
@@ -240,7 +240,7 @@ fn check_keyboard(types: bool) -> Result<()> {
 }
 
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true, args_override_self = true, mut_args(switch))]
+#[command(disable_help_flag = true)]
 pub(super) struct Create {
     /// Print help
     #[arg(long, action = ArgAction::Help)]

@@ -20,6 +20,8 @@ pub(super) use list::List;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
+    /// Build an image from a Dockerfile
+    Build(Box<super::build::Build>),
     /// Download an image from a registry
     Pull(transfer::Pull),
     /// Upload an image to a registry
@@ -49,6 +51,7 @@ pub(super) enum Verb {
 impl Verb {
     pub(super) fn run(self, engine: &Engine) -> Result<u8> {
         match self {
+            Self::Build(verb) => verb.run(engine),
             Self::Pull(verb) => verb.run(engine),
             Self::Push(verb) => verb.run(engine),
             Self::Load(verb) => verb.run(engine),
@@ -69,7 +72,6 @@ fn reference(text: &str) -> Result<Reference> {
 }
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Inspect {
     /// Print a template, or `json` on one line
     #[arg(short, long, value_name = "TEMPLATE")]
@@ -88,7 +90,6 @@ impl Inspect {
 }
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Tag {
     /// Image, by name or id
     source: String,
@@ -107,7 +108,6 @@ impl Tag {
 }
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Remove {
     /// Remove all names of an id, and images that exited containers were made from
     #[arg(short, long)]

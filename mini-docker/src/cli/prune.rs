@@ -4,13 +4,11 @@ use anyhow::Result;
 use clap::Args;
 
 use super::table;
-use crate::create::options::switch;
 use crate::engine::Engine;
 use crate::failure::{self, Failure};
 use crate::prune::{self, Filters, Pruned};
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(switch))]
 pub(super) struct Images {
     /// Also images with a name that no container was made from
     #[arg(short, long)]
@@ -58,7 +56,6 @@ fn tell_sum(bytes: u64) {
 }
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(switch))]
 pub(super) struct Containers {
     /// Do not ask
     #[arg(short, long)]
@@ -95,7 +92,6 @@ fn refuse_dangling(filters: &[String]) -> Result<(), Failure> {
 }
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(switch))]
 pub(super) struct System {
     /// Also images with a name that no container was made from
     #[arg(short, long)]
@@ -134,7 +130,14 @@ impl System {
         tell("Volumes", &volumes.lines);
         let images = prune::images(engine, &filters)?;
         tell("Images", &images.lines);
-        tell_sum(containers.reclaimed + volumes.reclaimed + images.reclaimed);
+        // Labels are not said of steps.
+        let build = match filters.labels.is_empty() && filters.no_labels.is_empty() {
+            true => build_cache(engine, &filters)?,
+            false => Pruned::default(),
+        };
+        tell("build cache objects", &build.lines);
+        let images = images.reclaimed + build.reclaimed;
+        tell_sum(containers.reclaimed + volumes.reclaimed + images);
         Ok(0)
     }
 
@@ -145,6 +148,7 @@ impl System {
             what.push("all anonymous volumes not used by at least one container");
         }
         what.push(which_images(self.all));
+        what.push(if self.all { "all build cache" } else { "unused build cache" });
         let mut text = "WARNING! This will remove:\n".to_owned();
         what.iter().for_each(|what| text.push_str(&format!("  - {what}\n")));
         if !self.filter.is_empty() {
@@ -153,4 +157,19 @@ impl System {
         }
         format!("{text}\n{SURE}")
     }
+}
+
+/// What builds have left. One that goes on keeps it.
+fn build_cache(engine: &Engine, filters: &Filters) -> Result<Pruned> {
+    let age = filters.until.map(|until| jiff::Timestamp::now().duration_since(until));
+    let unused_for = age.and_then(|age| age.try_into().ok()).unwrap_or_default();
+    let pruned = match crate::build::prune::prune(engine, filters.all, unused_for) {
+        Err(error) if error.is::<Failure>() => {
+            failure::warn(&error);
+            return Ok(Pruned::default());
+        }
+        other => other?,
+    };
+    let lines = pruned.entries.iter().map(|entry| entry.key.clone()).collect();
+    Ok(Pruned { lines, reclaimed: pruned.freed })
 }

@@ -216,7 +216,6 @@ fn config_file() -> Result<ConfigFile> {
 }
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Logout {
     /// Host of the registry, with its port [default: Docker Hub]
     server: Option<String>,

@@ -11,7 +11,6 @@ use crate::progress::{Place, Progress};
 use crate::transfer;
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Pull {
     /// All tags of the repository
     #[arg(short, long)]
@@ -60,7 +59,6 @@ impl Pull {
 }
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(super) struct Push {
     /// All tags of the repository that are here
     #[arg(short, long)]

@@ -1,10 +1,15 @@
 //! `volume create`, `ls`, `inspect`, `rm`, `prune`.
 
+mod filter;
+
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use volumes::Volume;
 
+use self::filter::Filter;
+use super::filter::{Pair, pair};
 use super::table;
+use crate::create::options::parse_bool;
 use crate::create::volume_users;
 use crate::engine::Engine;
 use crate::events;
@@ -83,6 +88,9 @@ pub(super) struct List {
     /// Show names only
     #[arg(short, long)]
     quiet: bool,
+    /// Only volumes that are so: dangling=BOOL, driver=, label=KEY[=VALUE], name=
+    #[arg(short, long, value_name = "NAME=VALUE", value_parser = pair)]
+    filter: Vec<Pair>,
     /// Print `json`, a template for each, or `table TEMPLATE`
     #[arg(long, value_name = "TEMPLATE")]
     format: Option<String>,
@@ -107,7 +115,10 @@ impl List {
             ];
             cells.into_iter().map(|(field, text)| (field.to_owned(), text.into())).collect()
         };
-        let rows: Vec<_> = engine.volumes()?.list()?.iter().map(row).collect();
+        let filter = Filter::new(&self.filter)?;
+        let volumes = engine.volumes()?.list()?;
+        let rows = volumes.iter().filter(|volume| filter.takes(engine, volume)).map(row);
+        let rows: Vec<_> = rows.collect();
         let show = Show { format: self.format.as_deref(), quiet: self.quiet, no_trunc: true };
         table::print(&LISTING.render(show, &rows)?);
         Ok(0)
@@ -199,23 +210,44 @@ pub(super) struct Prune {
     /// Also volumes with a name
     #[arg(short, long)]
     all: bool,
+    /// Only volumes that are so: all=BOOL, label=KEY[=VALUE], label!=KEY[=VALUE]
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<String>,
     /// Do not ask
     #[arg(short, long)]
     force: bool,
 }
 
 impl Prune {
-    pub(super) fn run(self, engine: &Engine) -> Result<u8> {
+    pub(super) fn run(mut self, engine: &Engine) -> Result<u8> {
+        let filters = self.filters()?;
         let what = if self.all { "all volumes" } else { "all anonymous volumes" };
         let question = format!("This removes {what} that no container uses. Are you sure? [y/N] ");
         if !self.force && !failure::confirmed(&question)? {
             return Ok(0);
         }
-        let pruned = prune::volumes(engine, &Filters { all: self.all, ..Filters::default() })?;
+        let pruned = prune::volumes(engine, &filters)?;
         if !pruned.lines.is_empty() {
             table::print(&format!("Deleted Volumes:\n{}\n\n", pruned.lines.join("\n")));
         }
         table::print(&format!("Total reclaimed space: {}\n", table::size(pruned.reclaimed)));
         Ok(0)
+    }
+
+    /// Of those that prune knows, volumes have labels only; `all` is theirs alone.
+    fn filters(&mut self) -> Result<Filters> {
+        let mut labels = Vec::new();
+        for text in &self.filter {
+            let wrong = || {
+                Failure::new(format!("invalid filter `{text}`"))
+                    .hint("one of all=true, all=false, label=, label!=")
+            };
+            match text.split_once('=') {
+                Some(("all", value)) => self.all = parse_bool(value).map_err(|_| wrong())?,
+                Some(("label" | "label!", _)) => labels.push(text.clone()),
+                _ => return Err(wrong().into()),
+            }
+        }
+        Filters::parse(self.all, &labels, jiff::Timestamp::now())
     }
 }

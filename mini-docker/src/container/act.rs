@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use syscalls::During;
 
 use super::{halt, process, stop};
+use crate::containers::Containers;
 use crate::engine::Engine;
 use crate::events;
 use crate::failure::Failure;
@@ -78,13 +79,18 @@ pub fn pause(engine: &Engine, record: &Record) -> Result<()> {
             .into());
     }
     match cgroup.freeze() {
-        Err(error) if is_gone(error.errno) => Err(not_running(record).into()),
-        other => {
-            other?;
-            events::container(engine, record, "pause", &[]);
-            Ok(())
-        }
+        Err(error) if is_gone(error.errno) => return Err(not_running(record).into()),
+        other => other?,
     }
+    // Its restart policy may have started it again in between: frozen before its program runs, it could neither go on
+    // nor be stopped.
+    let now = Containers::new(engine).load(&record.id)?;
+    if now.pid() != record.pid() {
+        thaw(engine, &record.id)?;
+        return Err(not_running(&now).into());
+    }
+    events::container(engine, record, "pause", &[]);
+    Ok(())
 }
 
 /// Lets its processes go on.

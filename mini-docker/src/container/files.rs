@@ -7,8 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use anyhow::{Context, Result};
 use oci_spec::runtime::Spec;
 
-use crate::containers::Held;
-use crate::engine::open_dir;
+use crate::containers::{Containers, Held};
+use crate::engine::{Engine, open_dir};
+use crate::failure::Failure;
 use crate::record::Record;
 
 /// Writes resolv.conf, hostname and a first hosts, which the address is added to when it is known.
@@ -37,6 +38,26 @@ pub(super) fn write_network_files(held: &Held, record: &Record, spec: &Spec) -> 
     write_hosts(held, record, spec, None, None)
 }
 
+/// Names and addresses of the containers that this one is linked to: alias, name and short id of each.
+pub(super) fn linked(engine: &Engine, record: &Record) -> Result<Vec<(String, String)>> {
+    let mut hosts = Vec::new();
+    for (id, alias) in &record.network.links {
+        let other = Containers::new(engine).load(id).with_context(|| format!("link {alias}"))?;
+        let address = other.network.address.filter(|_| other.pid().is_some()).ok_or_else(|| {
+            Failure::new(format!(
+                "cannot link to a non running container: {} as {alias}",
+                other.name
+            ))
+            .hint(format!("start it: mini-docker start {}", other.name))
+        })?;
+        let short = other.id.get(..12).unwrap_or(&other.id).to_owned();
+        let mut names = vec![alias.clone(), short];
+        names.extend((other.name != *alias).then_some(other.name));
+        hosts.extend(names.into_iter().map(|name| (name, address.to_string())));
+    }
+    Ok(hosts)
+}
+
 /// Writes hosts. In place: the container has this very file mounted.
 pub(super) fn write_hosts(
     held: &Held,
@@ -47,6 +68,7 @@ pub(super) fn write_hosts(
 ) -> Result<()> {
     let hostname = spec.hostname().clone().unwrap_or_else(host_name);
     let mut extra = record.network.extra_hosts.clone();
+    extra.extend(record.network.linked.iter().cloned());
     for (_, ip) in &mut extra {
         if ip == "host-gateway" {
             *ip = gateway.map_or_else(|| "127.0.0.1".to_owned(), |gateway| gateway.to_string());

@@ -8,25 +8,19 @@
 pub(crate) mod server;
 
 use std::os::fd::AsFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use nix::fcntl::{OFlag, open};
-use nix::sched::CloneFlags;
-use nix::sys::stat::Mode;
-use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
-use syscalls::clone::{CloneArgs, Cloned, clone3};
-use syscalls::process::exit_now;
+use anyhow::Result;
 
 use super::restart::{self, Backoff};
 use super::start::{self, Ended};
-use super::{leave, oom_words};
+use super::{apart, leave, notes, oom_words};
 use crate::containers::{Containers, Held};
 use crate::engine::Engine;
 use crate::events;
-use crate::failure;
-use crate::record::{Record, Status};
+use crate::failure::{self, Failure};
+use crate::record::{Record, StartFailure, Status};
+use crate::terminal::Signals;
 use crate::wire::{self, Event, Visited, Visitor};
 use server::{First, Server};
 
@@ -42,37 +36,32 @@ pub(crate) fn launch(
     first: First,
 ) -> Result<Visitor> {
     let (visitor, visited) = wire::pair()?;
-    let nothing_new = CloneArgs { namespaces: CloneFlags::empty(), cgroup: None };
-    match clone3(&nothing_new).context("create the monitor")? {
-        Cloned::Parent { .. } => Ok(visitor),
-        Cloned::Child => {
-            // Whatever happens, this copy never goes back into the code of the command that it was.
-            let life = AssertUnwindSafe(|| {
-                drop(visitor);
-                live(engine, held, record.id.clone(), first, visited);
-            });
-            exit_now(if catch_unwind(life).is_ok() { 0 } else { 70 })
-        }
-    }
+    apart::fork("monitor", || live(engine, held, record.id.clone(), first, visited))?;
+    Ok(visitor)
 }
 
 /// The monitor's life.
 fn live(engine: &Engine, held: Held, id: String, first: First, visited: Visited) {
-    let mut server = match settle(engine, &held, &id, first, &visited) {
-        Ok(server) => server,
+    // For as long as the container is its own: one that comes while it is taken down is not lost.
+    let settled = settle(engine, &held, &id, first, &visited)
+        .and_then(|server| Ok((server, Signals::collect()?)));
+    let (mut server, signals) = match settled {
+        Ok(settled) => settled,
         Err(error) => {
-            visited.say(&Event::Failed(failure::explain(&error)), None).ok();
-            give_up(engine, held, &id).ok();
+            let failure = failure::explain(&error);
+            visited.say(&Event::Failed(failure.clone()), None).ok();
+            give_up(engine, held, &id, &failure).ok();
             return;
         }
     };
     server.welcome(visited, first);
-    let end = keep(engine, &held, &id, &mut server);
+    let end = keep(engine, &held, &id, &mut server, &signals);
     server.close();
     let (events, closed) = match end {
         End::NeverStarted(error) => {
-            let closed = give_up(engine, held, &id);
-            (vec![Event::Failed(failure::explain(&error))], closed)
+            let failure = failure::explain(&error);
+            let closed = give_up(engine, held, &id, &failure);
+            (vec![Event::Failed(failure)], closed)
         }
         End::Ended { record, ended } => {
             let code = ended.code;
@@ -90,11 +79,12 @@ fn live(engine: &Engine, held: Held, id: String, first: First, visited: Visited)
     for event in events {
         server.tell(&event);
     }
-    // The container is nobody's any more. What visitors have not read yet is all that is left to do.
+    // The container is nobody's any more. What visitors have not read yet is all that is left to do: a signal ends that.
+    drop(signals);
     server.say_the_rest();
 }
 
-/// Leaves the user's world: session, streams, folder, and whatever else the command had open.
+/// Leaves the user's world, and is ready for the container.
 fn settle(
     engine: &Engine,
     held: &Held,
@@ -102,17 +92,8 @@ fn settle(
     first: First,
     visited: &Visited,
 ) -> Result<Server> {
-    setsid().context("begin a session")?;
-    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
-        .context("open /dev/null")?;
-    dup2_stdin(&null).context("leave standard input")?;
-    dup2_stdout(&null).context("leave standard output")?;
-    dup2_stderr(&null).context("leave standard error")?;
-    drop(null);
-    chdir("/").context("leave the folder")?;
-    syscalls::fd::close_all_but(&[held.as_fd(), visited.as_fd()]).context("close descriptors")?;
+    apart::leave_the_user(&[held.as_fd(), visited.as_fd()], c"mini-docker:mon")?;
     let record = Containers::new(engine).load(id)?;
-    nix::sys::prctl::set_name(c"mini-docker:mon").ok();
     let short = id.get(..12).unwrap_or(id);
     syscalls::process::set_title(&format!("mini-docker: monitor of {} ({short})", record.name))
         .ok();
@@ -136,19 +117,25 @@ enum End {
 }
 
 /// Starts it, and again, as often as its policy says.
-fn keep(engine: &Engine, held: &Held, id: &str, server: &mut Server) -> End {
+fn keep(engine: &Engine, held: &Held, id: &str, server: &mut Server, signals: &Signals) -> End {
     let containers = Containers::new(engine);
     let mut backoff = Backoff::default();
     let mut again = false;
+    // Restarts that could not be written down.
+    let mut uncounted = 0;
+    let is_wanted = || {
+        let halted = notes::is_halted(&held.run_dir);
+        !halted && containers.load(id).is_ok_and(|record| !record.halted)
+    };
     loop {
         let loaded = containers.load(id).and_then(|record| Ok((record, containers.load_spec(id)?)));
         let (mut record, mut spec) = match loaded {
             Ok(both) => both,
             Err(error) => return End::Lost { error, code: None },
         };
-        let began = Instant::now();
+        let (began, mut failed) = (Instant::now(), None);
         server.begin(&record);
-        let ended = match start::start(engine, held, &mut record, &mut spec, server) {
+        let ended = match start::start(engine, held, &mut record, &mut spec, server, signals) {
             Ok(ended) => ended,
             Err(error) if !again && !server.has_started() => return End::NeverStarted(error),
             // It was here and could be started a moment ago.
@@ -160,14 +147,19 @@ fn keep(engine: &Engine, held: &Held, id: &str, server: &mut Server) -> End {
                     // A signal came to the monitor.
                     server.leave();
                 }
+                failed = Some(StartFailure::new(&failure));
                 Ended::failed(i32::from(code))
             }
         };
-        let restart = !server.is_leaving();
+        // One that has come since its process ended.
+        server.hear_of_the_end(signals);
+        let (restart, restart_wish) = (!server.is_leaving(), server.take_restart_wish());
         let conclude = |record: &mut Record| {
             record.end(ended.code, ended.oom);
-            let wanted = server.take_restart_wish() || restart::wants(record, ended.code);
-            if restart && wanted && !record.halted {
+            record.failure = failed.clone();
+            record.restarts += uncounted;
+            let wanted = restart_wish || restart::wants(record, ended.code);
+            if restart && wanted && !record.halted && !notes::is_halted(&held.run_dir) {
                 record.restarts += 1;
                 let Status::Exited { code, oom, started, finished } = record.status else {
                     return Ok(());
@@ -178,6 +170,7 @@ fn keep(engine: &Engine, held: &Held, id: &str, server: &mut Server) -> End {
         };
         // Commands may have changed it meanwhile.
         let mut record = containers.load(id).unwrap_or(record);
+        let mut unwritten = record.clone();
         let concluded = match record.auto_remove {
             // Nothing of it stays, and nobody starts it again.
             true => {
@@ -187,8 +180,27 @@ fn keep(engine: &Engine, held: &Held, id: &str, server: &mut Server) -> End {
             false => containers.edit(id, true, conclude),
         };
         let record = match concluded {
-            Ok(record) => record,
-            Err(error) => return End::Lost { error, code: Some(ended.code) },
+            Ok(record) => {
+                uncounted = 0;
+                record
+            }
+            Err(error) => {
+                conclude(&mut unwritten).ok();
+                notes::note_end(&held.run_dir, &unwritten.status);
+                events::died(engine, &unwritten, ended.code, ended.oom);
+                // It is tried again after a pause: perhaps there is room then.
+                if containers.has_record(id)
+                    && matches!(unwritten.status, Status::Restarting { .. })
+                {
+                    server.tell_one_end(ended.code);
+                    if server.pause(backoff.pause(began.elapsed()), signals, &is_wanted) {
+                        again = true;
+                        uncounted += 1;
+                        continue;
+                    }
+                }
+                return End::Lost { error, code: Some(ended.code) };
+            }
         };
         events::died(engine, &record, ended.code, ended.oom);
         if !matches!(record.status, Status::Restarting { .. }) {
@@ -198,8 +210,7 @@ fn keep(engine: &Engine, held: &Held, id: &str, server: &mut Server) -> End {
             server.tell(&Event::Say(words));
         }
         server.tell_one_end(ended.code);
-        let is_wanted = || containers.load(id).is_ok_and(|record| !record.halted);
-        if !server.pause(backoff.pause(began.elapsed()), &is_wanted) {
+        if !server.pause(backoff.pause(began.elapsed()), signals, &is_wanted) {
             let settled = containers.edit(id, true, |record| {
                 if let Status::Restarting { code, oom, started, finished } = record.status {
                     record.status = Status::Exited { code, oom, started, finished };
@@ -226,13 +237,14 @@ fn warning(error: &anyhow::Error) -> String {
     format!("mini-docker: warning: {}", failure::explain(error).message)
 }
 
-/// After a start that failed: as if it had not been tried.
-fn give_up(engine: &Engine, held: Held, id: &str) -> Result<()> {
+/// After a start that failed: as if it had not been tried, but that the reason is remembered.
+fn give_up(engine: &Engine, held: Held, id: &str, failure: &Failure) -> Result<()> {
     let containers = Containers::new(engine);
     let record = containers.edit(id, true, |record| {
         if !matches!(record.status, Status::Exited { .. }) {
             record.status = Status::Created;
         }
+        record.failure = Some(StartFailure::new(failure));
         record.forget_network();
         Ok(())
     })?;

@@ -25,8 +25,19 @@ pub fn wants(record: &Record, code: i32) -> bool {
 
 /// Whether it comes back when the machine has booted (`system restart-all`): what had run before, or was to be started
 /// again, according to its policy.
+///
+/// For `on-failure` Docker's documentation says that it does not come back with the daemon. What dockerd does is to ask
+/// the policy again for all that do not run (`daemon.restore`, `ShouldRestart`): whatever has not ended with 0 comes
+/// back, and a power cut is not an end with 0. So it is here, but for one thing: dockerd also starts what the user has
+/// stopped, if that has not ended with 0 (reported as moby#35166); here stopped is stopped.
 pub fn wants_after_boot(record: &Record) -> bool {
     use crate::record::Status;
+    // An `on-failure:5` that has failed five times does not.
+    if let RestartPolicy::OnFailure { most: Some(most) } = record.restart
+        && record.restarts >= most
+    {
+        return false;
+    }
     match (&record.status, record.restart) {
         (Status::Created, _) | (_, RestartPolicy::No) => false,
         (_, RestartPolicy::Always) => true,
@@ -74,5 +85,45 @@ mod tests {
         assert_eq!(pauses(9_999), 60_000);
         assert_eq!(pauses(10_000), 100);
         assert_eq!(pauses(0), 200);
+    }
+
+    fn record(policy: RestartPolicy, status: serde_json::Value) -> Record {
+        let mut record: Record = serde_json::from_value(serde_json::json!({
+            "id": "a", "name": "a", "created": "2026-01-31T12:00:00Z", "status": status,
+        }))
+        .unwrap();
+        record.restart = policy;
+        record
+    }
+
+    #[test]
+    fn what_comes_back_after_a_boot() {
+        use RestartPolicy::{Always, No, OnFailure, UnlessStopped};
+        let time = "2026-01-31T12:00:00Z";
+        let created = serde_json::json!({ "state": "created" });
+        let running = serde_json::json!({ "state": "running", "pid": 7, "started": time });
+        let exited = |code: i32| serde_json::json!({ "state": "exited", "code": code, "oom": false, "finished": time });
+        let fails = OnFailure { most: None };
+        for (policy, status, halted, comes) in [
+            (No, exited(1), false, false),
+            (Always, created, false, false),
+            (Always, exited(0), false, true),
+            (Always, exited(0), true, true),
+            (UnlessStopped, exited(0), false, true),
+            (UnlessStopped, exited(1), true, false),
+            (fails, exited(0), false, false),
+            (fails, exited(1), false, true),
+            (fails, exited(137), true, false),
+            (fails, running, false, true),
+        ] {
+            let mut record = record(policy, status.clone());
+            record.halted = halted;
+            assert_eq!(wants_after_boot(&record), comes, "{policy:?} {status} {halted}");
+        }
+        for (most, restarts, comes) in [(None, 7, true), (Some(3), 2, true), (Some(3), 3, false)] {
+            let mut record = record(OnFailure { most }, exited(1));
+            record.restarts = restarts;
+            assert_eq!(wants_after_boot(&record), comes, "{most:?} {restarts}");
+        }
     }
 }

@@ -6,7 +6,6 @@ use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, Result};
 use cgroups::{Cgroup, Hierarchies};
-use jiff::Timestamp;
 use namespaces::{Exit, Init, Kind};
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use syscalls::tty::Size;
@@ -19,7 +18,7 @@ use crate::events;
 use crate::explain::{self, Step};
 use crate::failure::Failure;
 use crate::image;
-use crate::record::{Record, Status};
+use crate::record::Record;
 use crate::spec as translate;
 use crate::terminal::Signals;
 
@@ -66,7 +65,8 @@ pub trait Attendant {
     ) -> Result<Exit>;
 }
 
-/// Starts the container that `held` locks, serves it, and takes everything away when its process has ended.
+/// Starts the container that `held` locks, serves it, and takes everything away when its process has ended. `signals`
+/// collects since before: one that comes at any moment of this waits for whoever is there to hear it.
 ///
 /// # Errors
 /// What kept it from starting. Nothing of the attempt is left.
@@ -76,10 +76,10 @@ pub fn start(
     record: &mut Record,
     spec: &mut Spec,
     attendant: &mut dyn Attendant,
+    signals: &Signals,
 ) -> Result<Ended> {
     let containers = Containers::new(engine);
-    let shared = namespaces_of_others(&containers, record)?;
-    let signals = Signals::collect()?;
+    let shared = namespaces_of_others(engine, record)?;
 
     // 3. The cgroup, with its limits, before any process is in it.
     explain::step(Step::Cgroup);
@@ -99,6 +99,7 @@ pub fn start(
 
     // 5. The volumes. A new one is filled with what the image has at its place.
     explain::step(Step::Volumes);
+    record.network.linked = files::linked(engine, record)?;
     files::write_network_files(held, record, spec)?;
     files::fill_volumes(root.as_fd(), record)?;
     signals.check()?;
@@ -147,7 +148,7 @@ pub fn start(
     init.wait_exec()?;
     // Only now: who reads that it runs may enter it, and before it was in its own root that was the host.
     let saved = containers.edit(&record.id, !record.auto_remove, |saved| {
-        saved.status = Status::Running { pid: init.pid.as_raw(), started: Timestamp::now() };
+        saved.begin(init.pid.as_raw());
         saved.network = record.network.clone();
         saved.health = crate::health::at_start(saved);
         Ok(())
@@ -164,7 +165,7 @@ pub fn start(
 
     // 10. Signals, keys and output, until the process has ended.
     explain::step(Step::Wait);
-    let exit = attendant.serve(&mut init, &signals, master)?;
+    let exit = attendant.serve(&mut init, signals, master)?;
 
     // 11. The way back.
     explain::step(Step::Undo);
@@ -180,7 +181,13 @@ pub fn start(
 /// Why the parent's half has failed. If the child has ended meanwhile, its own words, or that somebody has killed it, say
 /// more than that its files in /proc are gone.
 fn reason(init: &mut Init, record: &Record, error: anyhow::Error) -> anyhow::Error {
-    match init.try_wait() {
+    // A process that ends gives up its namespaces first: then its end is a moment away.
+    let is_going = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<syscalls::KernelError>())
+        .any(|cause| cause.errno == nix::errno::Errno::ENOENT && cause.object.ends_with("/ns/net"));
+    let ended = if is_going { init.wait().map(Some) } else { init.try_wait() };
+    match ended {
         Ok(Some(_)) => match init.wait_exec() {
             Err(words) => words.into(),
             Ok(()) => {
@@ -201,31 +208,32 @@ fn cgroup_path(spec: &Spec) -> String {
 /// Opens the namespaces of running containers that this one shares.
 ///
 /// A pid may be used again: what was opened counts only if that container still runs afterwards, as the same process.
-fn namespaces_of_others(
-    containers: &Containers<'_>,
-    record: &Record,
-) -> Result<Vec<(Kind, OwnedFd)>> {
+fn namespaces_of_others(engine: &Engine, record: &Record) -> Result<Vec<(Kind, OwnedFd)>> {
+    let containers = Containers::new(engine);
     let wanted = [(Kind::Net, &record.network.mode), (Kind::Pid, &record.pid_mode)];
     let mut opened = Vec::new();
     for (kind, mode) in wanted {
         let Some(id) = mode.strip_prefix("container:") else { continue };
         let other = containers.load(id).context("join another container")?;
-        let pid_of = |record: &Record| match record.status {
-            Status::Running { pid, .. } => Some(pid),
-            _ => None,
-        };
         let stopped = || {
             Failure::new(format!("cannot join container {}: it is not running", other.name))
                 .hint(format!("start it: mini-docker start {}", other.name))
         };
-        let pid = pid_of(&other).ok_or_else(stopped)?;
+        let (Some(pid), Some(pidfd)) = (other.pid(), super::process(engine, &other)?) else {
+            return Err(stopped().into());
+        };
         let path = format!("/proc/{pid}/ns/{}", kind.proc_name());
-        let namespace = std::fs::File::open(&path);
-        let still = containers.load(id).ok().and_then(|now| pid_of(&now));
-        if !containers.is_held(id) || still != Some(pid) {
+        let namespace = match std::fs::File::open(&path) {
+            // It gives up its namespaces before its pidfd says that it has ended.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(stopped().into());
+            }
+            other => other.with_context(|| format!("open namespace `{path}`"))?,
+        };
+        if super::has_ended(pidfd.as_fd()) {
             return Err(stopped().into());
         }
-        opened.push((kind, namespace.with_context(|| format!("open namespace `{path}`"))?.into()));
+        opened.push((kind, namespace.into()));
     }
     Ok(opened)
 }
@@ -238,6 +246,10 @@ fn root_mount(engine: &Engine, held: &Held, record: &Record, spec: &Spec) -> Res
     }
     let lowers = image::lowers(engine, record)?;
     let (upper, work) = (held.dir.join("upper"), held.dir.join("work"));
+    if record.auto_remove {
+        // A working folder of a mount that did not wait for the disk is not taken again (`restart`).
+        crate::files::remove_tree(&work)?;
+    }
     for folder in [&upper, &work] {
         match std::fs::create_dir(folder) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -246,7 +258,12 @@ fn root_mount(engine: &Engine, held: &Held, record: &Record, spec: &Spec) -> Res
             _ => {}
         }
     }
-    match layers::overlay(&lowers, Some(&upper), Some(&work)) {
+    let mounted = match record.auto_remove {
+        // Nothing of it survives its process: why wait for the disk?
+        true => layers::fleeting_overlay(&lowers, &upper, &work),
+        false => layers::overlay(&lowers, Some(&upper), Some(&work)),
+    };
+    match mounted {
         Err(error) => {
             // Say the real reason where there is one: an overlay cannot lie on an overlay.
             layers::can_hold_upper(&engine.root).map_err(|refusal| {

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use syscalls::During;
 
-use super::{First, PATIENCE, act, halt, process, start_again, stuck};
+use super::{First, PATIENCE, act, halt, has_ended, process, start_again, stuck};
 use crate::attach;
 use crate::containers::Containers;
 use crate::engine::Engine;
@@ -96,29 +96,13 @@ pub fn one(engine: &Engine, record: &Record, how: &How) -> Result<()> {
 /// # Errors
 /// If it cannot be ended or started.
 pub fn restart(engine: &Engine, record: &Record, how: &How) -> Result<()> {
-    let containers = Containers::new(engine);
-    let removes = |auto_remove: bool| {
-        containers.edit(&record.id, true, |record| {
-            record.auto_remove = auto_remove;
-            Ok(())
-        })
-    };
-    if record.auto_remove {
-        removes(false)?;
-    }
-    let stopped = one(engine, record, how);
-    if record.auto_remove {
-        removes(true)?;
-    }
-    stopped?;
-    let first = First {
-        attached: false,
-        stdin: false,
-        interactive: record.interactive,
-        stdin_once: false,
-        size: attach::first_size(),
-    };
-    match start_again(engine, &record.id, first)? {
+    let spared = record.auto_remove.then(|| Containers::new(engine).spare(&record.id));
+    let spared = spared.transpose()?;
+    one(engine, record, how)?;
+    let started = start_again(engine, &record.id, First::background(record))?;
+    // From here on it is removed when it has ended, or could not be started.
+    drop(spared);
+    match started {
         Some(visitor) => {
             attach::until_started(&visitor)?;
             events::container(engine, record, "restart", &[]);
@@ -172,7 +156,7 @@ impl<'e> Stopping<'e> {
     /// Looks at it and does what comes next.
     fn turn(&mut self) -> Result<Turn> {
         if let Some(run) = &self.runs
-            && !has_ended(run)
+            && !has_ended(run.pidfd.as_fd())
         {
             return self.wait_or_kill();
         }
@@ -239,7 +223,7 @@ impl<'e> Stopping<'e> {
             return Ok(Turn::Wait(Some(left.max(Duration::from_millis(1)))));
         }
         let caught = catches(run.pid, self.signal());
-        if has_ended(run) {
+        if has_ended(run.pidfd.as_fd()) {
             return self.wait_for_supervisor();
         }
         if self.how.tells && self.timeout() > 0 {
@@ -285,11 +269,6 @@ impl<'e> Stopping<'e> {
              hint: give it more time with stop -t, or run it with --stop-timeout"
         )
     }
-}
-
-fn has_ended(run: &Run) -> bool {
-    let mut fds = [PollFd::new(run.pidfd.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 /// Whether the process has a handler for the signal: the mask `SigCgt` of proc_pid_status(5). None if that cannot be

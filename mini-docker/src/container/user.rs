@@ -46,6 +46,26 @@ pub(crate) fn look_up(root: BorrowedFd<'_>, record: &Record, spec: &mut Spec) ->
     Ok(())
 }
 
+/// The numbers of a file's owner, `--chown=user:group`. A number without a group is the group's too; a name's group is
+/// that of passwd.
+///
+/// # Errors
+/// If the image knows no such user or group.
+pub(crate) fn owner(root: BorrowedFd<'_>, user: &str, group: &str) -> Result<(u32, u32)> {
+    let (passwd, groups) = (read(root, "/etc/passwd")?, read(root, "/etc/group")?);
+    let group = match group {
+        "" if user.bytes().all(|byte| byte.is_ascii_digit()) => user,
+        group => group,
+    };
+    let spec = if group.is_empty() { user.to_owned() } else { format!("{user}:{group}") };
+    let resolved = security::user::resolve(&spec, passwd.as_deref(), groups.as_deref(), &[])
+        .map_err(|error| {
+            Failure::new(error.to_string())
+                .hint("names are looked up in the image's /etc/passwd and /etc/group; a number always works")
+        })?;
+    Ok((resolved.uid, resolved.gid))
+}
+
 /// Reads a file of the image, or nothing if it has none. It is data from strangers: no link leads out, a fifo does
 /// not block, a monster is cut off.
 fn read(root: BorrowedFd<'_>, path: &str) -> Result<Option<String>> {

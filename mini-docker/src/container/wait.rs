@@ -109,7 +109,7 @@ impl Run<'_> {
 /// How it ended, if it does not run.
 fn code(record: &Record) -> Option<i32> {
     match record.status {
-        Status::Created => Some(0),
+        Status::Created => Some(record.failure.as_ref().map_or(0, |failure| failure.code)),
         Status::Exited { code, .. } => Some(code),
         Status::Running { .. } | Status::Restarting { .. } => None,
     }

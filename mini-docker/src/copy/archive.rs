@@ -46,7 +46,8 @@ impl<'a, W: Write> Archive<'a, W> {
         Self { builder, hidden, links: HashMap::new() }
     }
 
-    /// Writes a file of any kind, and what is in it, under a name; without one it is the archive's root, `./`.
+    /// Writes a file of any kind, and what is in it, under a name; without one it is the archive's root, `./`. `.` is
+    /// the root too, and a part of each name in it.
     pub(crate) fn tree(&mut self, item: &Item, name: Option<&OsStr>) -> Result<()> {
         self.entry(item, name.map_or(b"", |name| name.as_bytes()), 0)
     }

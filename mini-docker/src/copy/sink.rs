@@ -17,7 +17,12 @@ use syscalls::During;
 
 use super::item::{Item, is_kernels};
 use super::meta::{Meta, give};
+use super::walk::Tell;
 use crate::failure::Failure;
+
+/// So much of a file is copied at once, as the kernel does it best: whole blocks that a copy may share. In between it is
+/// told how far it is.
+const CHUNK: u64 = 8 << 20;
 
 /// How often somebody may put something back in the way.
 const ATTEMPTS: usize = 16;
@@ -189,7 +194,13 @@ fn errno(error: &anyhow::Error) -> Option<Errno> {
 
 /// Copies the data of a file, at most as much as it had when it was looked at: one that grows while we read must not
 /// fill the disk. Holes stay holes (lseek(2), `SEEK_DATA`).
-pub(super) fn contents(from: &File, to: &File, size: i64, shown: &str) -> Result<u64> {
+pub(super) fn contents(
+    from: &File,
+    to: &File,
+    size: i64,
+    shown: &str,
+    tell: Tell<'_>,
+) -> Result<u64> {
     let (mut position, mut bytes) = (0, 0);
     while position < size {
         let start = match lseek(from, position, Whence::SeekData) {
@@ -203,10 +214,11 @@ pub(super) fn contents(from: &File, to: &File, size: i64, shown: &str) -> Result
         let (mut source, mut copy) = (from, to);
         source.seek(io::SeekFrom::Start(start.cast_unsigned())).during("read file", shown)?;
         copy.seek(io::SeekFrom::Start(start.cast_unsigned())).during("write file", shown)?;
-        let wanted = (end - start).max(0).cast_unsigned();
+        let wanted = (end - start).max(0).cast_unsigned().min(CHUNK);
         // The standard library asks for copy_file_range(2), which shares blocks where the file system can.
         let copied = io::copy(&mut from.take(wanted), &mut copy).during("copy file", shown)?;
         bytes += copied;
+        tell(copied);
         if copied == 0 {
             break;
         }

@@ -23,16 +23,21 @@ use syscalls::{During, inroot};
 use super::item::Item;
 use super::meta::{Meta, belongs_to_the_file};
 use super::sink;
-use super::walk::Copied;
+use super::walk::{Copied, Tell};
 use crate::failure::Failure;
 
 /// What may follow the end of the archive: tar(1) pads to its record size, and should not be ended by SIGPIPE for it.
 const PADDING: u64 = 1 << 20;
 
 /// Unpacks an archive at `base` in the tree of `root`. Files belong to whom the archive says.
-pub(super) fn unpack(mut input: impl Read, root: BorrowedFd<'_>, base: &Path) -> Result<Copied> {
+pub(super) fn unpack(
+    mut input: impl Read,
+    root: BorrowedFd<'_>,
+    base: &Path,
+    tell: Tell<'_>,
+) -> Result<Copied> {
     let mut unpack =
-        Unpack { root, base, current: None, times: Vec::new(), copied: Copied::default() };
+        Unpack { root, base, tell, current: None, times: Vec::new(), copied: Copied::default() };
     let mut archive = Reader::new(&mut input);
     loop {
         let entry = match archive.next_entry() {
@@ -55,6 +60,7 @@ pub(super) fn unpack(mut input: impl Read, root: BorrowedFd<'_>, base: &Path) ->
 struct Unpack<'a> {
     root: BorrowedFd<'a>,
     base: &'a Path,
+    tell: Tell<'a>,
     /// The last directory: entries of one mostly stand together.
     current: Option<(PathBuf, OwnedFd)>,
     /// Directories and their times, which every new file in them changes.
@@ -82,6 +88,7 @@ impl Unpack<'_> {
                 .collect(),
         };
         let name = OsStr::from_bytes(&name);
+        let tell = self.tell;
         let parent = self.enter(&folder)?;
         match entry.kind {
             Kind::Directory => {
@@ -90,7 +97,7 @@ impl Unpack<'_> {
                 self.times.push((folder.join(name), entry.mtime));
             }
             Kind::File => {
-                let fill = |file: &File| fill(file, entry, archive, &shown);
+                let fill = |file: &File| fill(file, entry, archive, &shown, tell);
                 let bytes = sink::file(parent, name, &meta, &shown, fill)?;
                 self.copied.bytes += bytes;
             }
@@ -163,6 +170,7 @@ fn fill<R: BufRead>(
     entry: &Entry,
     archive: &mut Reader<R>,
     shown: &str,
+    tell: Tell<'_>,
 ) -> Result<u64> {
     let mut bytes = 0;
     let mut copy = |length: u64, mut file: &File| -> Result<()> {
@@ -177,6 +185,7 @@ fn fill<R: BufRead>(
             archive.consume(length);
             left -= length as u64;
             bytes += length as u64;
+            tell(length as u64);
         }
         Ok(())
     };

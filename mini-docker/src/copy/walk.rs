@@ -28,14 +28,18 @@ pub struct Copied {
     pub skipped_devices: u64,
 }
 
+/// Is told how many bytes have been copied since it was told last.
+pub type Tell<'a> = &'a dyn Fn(u64);
+
 /// What is the same for all of a copy.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Manner<'a> {
     pub(super) owners: Owners,
     /// Whether devices are made: not on this machine, unless asked for.
     pub(super) devices: bool,
     /// Directories that are passed over, by device and inode: the container's /dev.
     pub(super) hidden: &'a [(u64, u64)],
+    pub(super) tell: Tell<'a>,
 }
 
 /// A copy under way.
@@ -130,7 +134,8 @@ impl<'a> Walk<'a> {
             SFlag::S_IFREG => {
                 let from = item.contents().during("open file", &shown)?;
                 let size = item.stat.st_size;
-                let fill = |to: &_| sink::contents(&from, to, size, &shown);
+                let tell = self.manner.tell;
+                let fill = |to: &_| sink::contents(&from, to, size, &shown, tell);
                 self.copied.bytes += sink::file(parent, name, &meta, &shown, fill)?;
             }
             SFlag::S_IFLNK => {

@@ -1,5 +1,6 @@
 //! Limits, devices and kernel parameters of the spec.
 
+mod cpuset;
 mod update;
 
 use std::collections::HashMap;
@@ -56,6 +57,8 @@ pub(super) fn resources(flags: &LimitFlags, isolation: &IsolationFlags) -> Resul
 }
 
 fn cpu(flags: &LimitFlags) -> Result<(Option<i64>, Option<u64>)> {
+    cpuset::check(cpuset::Of::Cpus, flags.cpuset_cpus.as_deref())?;
+    cpuset::check(cpuset::Of::Mems, flags.cpuset_mems.as_deref())?;
     // 0 is no limit, as in Docker.
     if let Some(cpus) = flags.cpus.filter(|cpus| *cpus != 0.0) {
         let available = std::thread::available_parallelism().map_or(1, usize::from) as f64;

@@ -27,22 +27,46 @@ pub(super) fn network_request(
     }
     if mode != "bridge" {
         let useless = [
-            ("-p", !flags.publish.is_empty() && mode != "host"),
+            ("-p", !flags.publish.is_empty() && mode.starts_with("container:")),
             ("--ip", flags.ip.is_some()),
             ("--mac-address", flags.mac_address.is_some()),
+            ("--link", !flags.link.is_empty()),
         ];
         if let Some((flag, _)) = useless.iter().find(|(_, given)| *given) {
             return Err(Failure::new(format!("{flag} needs a network of the container's own"))
                 .hint(format!("--network is `{}`: leave out {flag} or use `bridge`", flags.mode))
                 .into());
         }
-        if mode == "host" && !publish.is_empty() {
-            crate::failure::tell("mini-docker: published ports are ignored with --network host");
+        if !publish.is_empty() {
+            crate::failure::tell(&format!(
+                "mini-docker: warning: published ports are ignored with --network {mode}"
+            ));
         }
         publish.clear();
     }
     if let Some(mac) = &flags.mac_address {
         parse_mac(mac)?;
+    }
+    if !flags.network_alias.is_empty() {
+        return Err(Failure::new(
+            "network-scoped alias is supported only for containers in user defined networks",
+        )
+        .hint(
+            "on the bridge network, --link CONTAINER:ALIAS makes another container known by a name",
+        )
+        .into());
+    }
+    let mut links = Vec::new();
+    for text in &flags.link {
+        let (name, alias) = text.split_once(':').unwrap_or((text, text));
+        let other = Containers::new(engine).find(name)?;
+        let alias = alias.trim_start_matches('/');
+        if alias.is_empty() || alias.contains(char::is_whitespace) {
+            return Err(Failure::new(format!("bad format for links: {text}"))
+                .hint("--link takes CONTAINER or CONTAINER:ALIAS")
+                .into());
+        }
+        links.push((other.id, alias.to_owned()));
     }
     let mut extra_hosts = Vec::new();
     for text in &flags.add_host {
@@ -67,6 +91,8 @@ pub(super) fn network_request(
         dns_search: flags.dns_search.clone(),
         dns_options: flags.dns_option.clone(),
         extra_hosts,
+        links,
+        linked: Vec::new(),
         address: None,
         ports: Vec::new(),
     })

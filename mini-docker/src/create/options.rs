@@ -212,6 +212,9 @@ pub struct IsolationFlags {
     /// Host name to see: `host`
     #[arg(long, value_name = "MODE", value_parser = ["host", "private"])]
     pub uts: Option<String>,
+    /// User ids: `host`, which they are
+    #[arg(long, value_name = "MODE")]
+    pub userns: Option<String>,
     /// Control groups to see: `private` or `host`
     #[arg(long, value_name = "MODE", value_parser = ["host", "private"])]
     pub cgroupns: Option<String>,
@@ -268,6 +271,12 @@ pub struct NetworkFlags {
     /// Add a line to /etc/hosts
     #[arg(long, value_name = "NAME:IP")]
     pub add_host: Vec<String>,
+    /// Know another container by name, its address in /etc/hosts
+    #[arg(long, value_name = "CONTAINER[:ALIAS]")]
+    pub link: Vec<String>,
+    /// Further name in a network that users have made; the bridge network has no names
+    #[arg(long, value_name = "NAME")]
+    pub network_alias: Vec<String>,
 }
 
 /// Where a container's data is.

@@ -22,7 +22,7 @@ use crate::terminal::send_fd;
 pub(super) fn become_program(
     child: &namespaces::Child,
     job: &Job,
-    joiner: cgroups::Joiner,
+    joiner: &cgroups::Joiner,
     ends: Ends,
 ) -> Result<Infallible, KernelError> {
     if let Some(lock) = ends.lock {

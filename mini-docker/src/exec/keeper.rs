@@ -1,22 +1,14 @@
 //! The keeper: parent of a process in a container for as long as that runs.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context, Result};
 use namespaces::Init;
-use nix::fcntl::{OFlag, open};
-use nix::sched::CloneFlags;
-use nix::sys::stat::Mode;
-use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
-use std::os::fd::OwnedFd;
-use syscalls::clone::{CloneArgs, Cloned, clone3};
-use syscalls::process::exit_now;
 
 use super::{Ends, Job, Request, Target, cannot_start, spawn};
-use crate::container::First;
 use crate::container::monitor::server::Server;
+use crate::container::{First, apart};
 use crate::engine::Engine;
 use crate::record::Record;
 use crate::terminal::{Carried, Signals, Streams};
@@ -38,21 +30,13 @@ pub fn launch(
     let target = Target::find(engine, record)?;
     let job = Job::new(engine, record, &target, request)?;
     let (visitor, visited) = wire::pair()?;
-    let nothing_new = CloneArgs { namespaces: CloneFlags::empty(), cgroup: None };
-    match clone3(&nothing_new).context("create the keeper")? {
-        Cloned::Parent { .. } => Ok(visitor),
-        Cloned::Child => {
-            // Whatever happens, this copy never goes back into the code of the command that it was.
-            let life = AssertUnwindSafe(|| {
-                drop(visitor);
-                let (ends, carried) = streams.into_parts();
-                let ends = Ends { streams: ends, ..Ends::default() };
-                let keeper = Keeper { target, job, ends, carried, visited };
-                keeper.live(engine, record, request, first);
-            });
-            exit_now(if catch_unwind(life).is_ok() { 0 } else { 70 })
-        }
-    }
+    apart::fork("keeper", || {
+        let (ends, carried) = streams.into_parts();
+        let ends = Ends { streams: ends, ..Ends::default() };
+        let keeper = Keeper { target, job, ends, carried, visited };
+        keeper.live(engine, record, request, first);
+    })?;
+    Ok(visitor)
 }
 
 struct Keeper {
@@ -85,7 +69,7 @@ impl Keeper {
         tell(&format!("exec_start: {command}"), &[]);
         let ended = |code: i32| tell("exec_die", &[("exitCode", &code.to_string())]);
         Server::beside(engine, &record.id, first, visited, carried)
-            .see_through(init, &signals, master, ended);
+            .see_through(init, signals, master, ended);
     }
 
     /// Starts the process; it runs when this returns.
@@ -109,23 +93,13 @@ impl Keeper {
         Ok((init, signals, master))
     }
 
-    /// Leaves the user's world: session, streams, folder, and whatever else the command had open.
+    /// Leaves the user's world with what is its own.
     fn settle(&self) -> Result<()> {
-        setsid().context("begin a session")?;
-        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
-            .context("open /dev/null")?;
-        dup2_stdin(&null).context("leave standard input")?;
-        dup2_stdout(&null).context("leave standard output")?;
-        dup2_stderr(&null).context("leave standard error")?;
-        drop(null);
-        chdir("/").context("leave the folder")?;
         let streams = self.ends.streams.iter().flatten().map(AsFd::as_fd);
         let outputs = self.carried.outputs.iter().map(|(_, file)| file.as_fd());
         let input = self.carried.input.iter().map(AsFd::as_fd);
         let own = [self.target.pidfd.as_fd(), self.visited.as_fd()].into_iter();
         let all: Vec<_> = streams.chain(outputs).chain(input).chain(own).collect();
-        syscalls::fd::close_all_but(&all).context("close descriptors")?;
-        nix::sys::prctl::set_name(c"mini-docker:exe").ok();
-        Ok(())
+        apart::leave_the_user(&all, c"mini-docker:exe")
     }
 }

@@ -26,11 +26,15 @@ pub(super) fn apply(
     root: impl FnOnce() -> Result<OwnedFd>,
 ) -> Result<()> {
     if let Some(user) = request.user.as_deref().filter(|user| !user.is_empty()) {
-        if !has_own_home(engine, record)? {
-            forget_home(spec);
+        if !has_own(engine, record, "HOME=")? {
+            forget(spec, "HOME=");
         }
         let other = Record { user: user.to_owned(), ..record.clone() };
         user::look_up(root()?.as_fd(), &other, spec).map_err(refused)?;
+    }
+    // The container's own terminal is not this process's.
+    if !request.terminal && has(spec, "TERM=") && !has_own(engine, record, "TERM=")? {
+        forget(spec, "TERM=");
     }
     let process = spec.process_mut().as_mut().context("the spec has no `process` part")?;
     process.set_args(Some(request.args.clone()));
@@ -70,24 +74,28 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// Whether the image or the user has set HOME, which then is everybody's. Otherwise the one in the spec is that of the
-/// container's user, added when it was started.
-fn has_own_home(engine: &Engine, record: &Record) -> Result<bool> {
-    let is_home = |variable: &str| variable.starts_with("HOME=");
+/// Whether the image or the user has set this variable (`NAME=`), which then is everybody's. Otherwise the one in the
+/// spec was added for the container's first process: HOME is that of its user, TERM is its terminal's.
+fn has_own(engine: &Engine, record: &Record, name: &str) -> Result<bool> {
     if let Some(Value::Array(variables)) = record.config.get("Env") {
-        return Ok(variables.iter().filter_map(Value::as_str).any(is_home));
+        return Ok(variables.iter().filter_map(Value::as_str).any(|one| one.starts_with(name)));
     }
     let Some(image) = &record.image_id else { return Ok(false) };
     let image = engine.images()?.resolve(image).context("look at the container's image")?;
     let config = image.config.config().clone().unwrap_or_default();
-    Ok(config.env().iter().flatten().any(|variable| is_home(variable)))
+    Ok(config.env().iter().flatten().any(|one| one.starts_with(name)))
 }
 
-fn forget_home(spec: &mut Spec) {
+fn has(spec: &Spec, name: &str) -> bool {
+    let variables = spec.process().as_ref().and_then(|process| process.env().as_ref());
+    variables.is_some_and(|all| all.iter().any(|variable| variable.starts_with(name)))
+}
+
+fn forget(spec: &mut Spec, name: &str) {
     if let Some(process) = spec.process_mut()
         && let Some(variables) = process.env_mut()
     {
-        variables.retain(|variable| !variable.starts_with("HOME="));
+        variables.retain(|variable| !variable.starts_with(name));
     }
 }
 

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use namespaces::{Exit, Init};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 
 use crate::exec::{self, Ends, Job, Target};
 use crate::failure;
@@ -21,8 +20,6 @@ use crate::terminal::{pipe, set_nonblocking};
 const MOST: usize = 4096;
 /// How often a look at its pipe may read: a check that writes without a pause must not keep the monitor busy.
 const READS: usize = 16;
-/// `PF_EXITING` of `linux/sched.h`.
-const EXITING: u64 = 0x4;
 
 /// What has come of a check.
 pub(super) enum Answer {
@@ -189,31 +186,5 @@ impl Drop for Running {
             // One that is frozen cannot end yet, and nobody waits for it.
             init.into_running();
         }
-    }
-}
-
-/// Whether a process is on its way out: the kernel ends all others of its pid namespace first, and those that are
-/// children of processes outside must be collected before it can go.
-pub(super) fn is_ending(pid: Pid) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
-    // The flags are the seventh field behind the name, which is in parentheses (proc_pid_stat(5)).
-    let flags = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(6));
-    flags.and_then(|flags| flags.parse::<u64>().ok()).is_none_or(|flags| flags & EXITING != 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_that_has_ended_is_ending() {
-        assert!(!is_ending(Pid::this()));
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let pid = Pid::from_raw(child.id() as i32);
-        while !is_ending(pid) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        child.wait().unwrap();
-        assert!(is_ending(pid));
     }
 }

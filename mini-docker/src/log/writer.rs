@@ -22,6 +22,12 @@ const BATCH: usize = 32 << 10;
 /// follower's queue. A burst that would fill more makes the last of them larger than it should be.
 const MOST_ROTATED: usize = 32;
 
+/// A follower may keep the disk from being given back: so many bytes of files that are not the log's any more.
+const MOST_BEHIND: u64 = 64 << 20;
+
+/// Nor may it make us hold more files open than this, however small they are.
+const MOST_FILES: u64 = 64;
+
 /// Whoever keeps the writer from rotating is asked again after so many bytes.
 const PATIENCE: u64 = 64 << 10;
 
@@ -132,6 +138,14 @@ impl Writer {
     /// read with pread(2): copies of a descriptor share their place in the file.
     pub fn take_rotated(&mut self) -> Vec<File> {
         std::mem::take(&mut self.rotated)
+    }
+
+    /// A follower that is so many files behind has to miss some: a log must not fill the disk because somebody has
+    /// stopped reading it (ctrl-z). Those that the log has itself cost nothing.
+    pub fn most_behind(&self) -> usize {
+        let size = self.options.max_size.unwrap_or(u64::MAX).max(1);
+        let own = u64::from(self.options.max_file).clamp(2, MOST_FILES);
+        (MOST_BEHIND / size).clamp(own, MOST_FILES) as usize
     }
 
     fn side(&mut self, stream: Stream) -> &mut Side {

@@ -63,6 +63,9 @@ const OWN: [Signal; 12] = [
     Signal::SIGPIPE,
 ];
 
+/// Signals that mean: end what you do.
+const END: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
 impl Signals {
     /// Begins to collect.
     ///
@@ -101,7 +104,6 @@ impl Signals {
     /// # Errors
     /// A failure with the exit code 128+n if SIGINT, SIGTERM, SIGHUP or SIGQUIT has come.
     pub fn check(&self) -> Result<()> {
-        const END: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
         while let Some(number) = self.received() {
             if let Some(signal) = END.into_iter().find(|signal| *signal as i32 == number) {
                 return Err(Failure::new(format!(
@@ -113,6 +115,21 @@ impl Signals {
             self.early.borrow_mut().push_back(number);
         }
         Ok(())
+    }
+
+    /// The first of those that mean the end, if one has come.
+    pub(crate) fn next_end(&self) -> Option<i32> {
+        while let Some(number) = self.next() {
+            if END.iter().any(|signal| *signal as i32 == number) {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    /// In a copy of this process that does not collect: signals do again what they usually do.
+    pub(crate) fn leave(&self) {
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.previous), None).ok();
     }
 
     fn received(&self) -> Option<i32> {

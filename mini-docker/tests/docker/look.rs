@@ -56,6 +56,8 @@ fn ps(docker: &mut Script<'_>) -> Outcome {
         (&["-a", "-f", "status=exited", "-f", "status=created"], "ended\ncreated\n"),
         (&["-a", "-f", "exited=3"], "ended\n"),
         (&["-a", "-f", "exited=0"], ""),
+        (&["-f", "exited=3"], ""),
+        (&["-f", "status=exited"], "ended\n"),
         (&["-a", "-f", "name=e"], "ended\ncreated\n"),
         (&["-a", "-f", "name=^up$"], "up\n"),
         (&["-a", "-f", "label=a"], "ended\ncreated\n"),
@@ -76,6 +78,13 @@ fn ps(docker: &mut Script<'_>) -> Outcome {
     docker
         .does(&["ps", "-a", "-f", &format!("id={}", &id[..12]), "-q"])?
         .prints(&format!("{}\n", &id[..12]));
+    docker
+        .does(&["ps", "-q", "--format", "{{.Names}}"])?
+        .code(0)
+        .prints(&format!("{}\n", &id[..12]))
+        .differs("podman", "takes one of the two")
+        .says("WARNING: Ignoring custom format, because both --format and --quiet are set.\n")
+        .differs("podman", "takes one of the two");
     docker
         .does(&["ps", "-a", "--format", "{{.Names}}"])?
         .prints("up\nended\ncreated\n")

@@ -12,6 +12,7 @@ pub const TESTS: &[Test] = &[
     ("stop_asks_all_before_it_waits_for_one", stop_asks_all_before_it_waits_for_one),
     ("kill_sends_signals", kill_sends_signals),
     ("paused_containers_stand_still", paused_containers_stand_still),
+    ("a_signal_that_ends_reaches_the_paused", a_signal_that_ends_reaches_the_paused),
     ("restart_starts_what_it_has_stopped", restart_starts_what_it_has_stopped),
     ("start_says_what_docker_says", start_says_what_docker_says),
     ("rm_removes_what_does_not_run", rm_removes_what_does_not_run),
@@ -210,6 +211,20 @@ fn paused_containers_stand_still(sandbox: &Sandbox) -> Outcome {
         ],
     )?;
     insta::assert_snapshot!(text);
+    Ok(())
+}
+
+/// What stands still hears nothing, but `kill` is to end it.
+fn a_signal_that_ends_reaches_the_paused(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    for (how, code) in [(&["-s", "TERM"][..], 7), (&[], 137)] {
+        ready(&docker, "box", &[], TRAP)?;
+        assert_eq!(docker.ran(["pause", "box"])?.code, 0);
+        assert_eq!(docker.ran(["kill"].iter().chain(how).chain(&["box"]))?.code, 0);
+        wait_until("it has ended", || Ok(state(&docker, "box")? == "exited"))?;
+        assert_eq!(exit_code(&docker, "box")?, Some(code));
+        assert_eq!(docker.ran(["rm", "box"])?.code, 0);
+    }
     Ok(())
 }
 

@@ -12,6 +12,9 @@ use crate::support::{Docker, Ran, Result, finish, stdout, transcript, wait_until
 pub const TESTS: &[Test] = &[
     ("cp_follows_dockers_rules_both_ways", cp_follows_dockers_rules_both_ways),
     ("cp_says_what_is_wrong", cp_says_what_is_wrong),
+    ("cp_tells_how_far_it_is_on_a_terminal", cp_tells_how_far_it_is_on_a_terminal),
+    ("an_archive_of_what_is_in_a_folder_says_so", an_archive_of_what_is_in_a_folder_says_so),
+    ("looking_at_files_is_an_event", looking_at_files_is_an_event),
     ("cp_carries_what_belongs_to_a_file", cp_carries_what_belongs_to_a_file),
     ("cp_of_a_big_file_is_the_file", cp_of_a_big_file_is_the_file),
 ];
@@ -218,6 +221,79 @@ fn cp_says_what_is_wrong(sandbox: &Sandbox) -> Outcome {
         text.push_str(&said.replace(&*sandbox.dir.to_string_lossy(), "[SANDBOX]"));
     }
     insta::assert_snapshot!(text);
+    Ok(())
+}
+
+fn cp_tells_how_far_it_is_on_a_terminal(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let running = Boxed::new(&docker, &[], "true")?;
+    shell("seq 100000 > numbers; tar -cf numbers.tar numbers", &sandbox.dir)?;
+    let binary = env!("CARGO_BIN_EXE_mini-docker");
+    let roots = format!(
+        "--root {} --run-root {}",
+        sandbox.path("root").display(),
+        sandbox.path("run").display()
+    );
+    // The second half of the archive comes late: this copy cannot be done at once.
+    let slow = "(head -c 300000 numbers.tar; sleep 0.3; tail -c +300001 numbers.tar)";
+    let on_terminal = |flags: &str| -> Result<String> {
+        let typed = format!("{slow} | {binary} {roots} cp {flags} - box:/tmp");
+        let mut script = Command::new("script");
+        script.args(["-qec", &typed, "/dev/null"]).current_dir(&sandbox.dir);
+        Ok(String::from_utf8_lossy(&script.output()?.stdout).into_owned())
+    };
+    let said = on_terminal("")?;
+    assert!(said.starts_with("\rCopying to container - "), "{said:?}");
+    let end = "\r\u{1b}[KSuccessfully copied 589kB to box:/tmp\r\n";
+    assert!(said.ends_with(end), "{said:?}");
+    assert_eq!(on_terminal("-q")?, "");
+    // In a pipe: nothing, or what was asked for.
+    for (flags, expected) in [("", ""), ("-q=false", "Successfully copied 589kB to box:/tmp\n")] {
+        let typed = format!("{slow} | {binary} {roots} cp {flags} - box:/tmp 2>&1");
+        assert_eq!(shell(&typed, &sandbox.dir)?, expected, "{flags}");
+    }
+    drop(running);
+    Ok(())
+}
+
+fn an_archive_of_what_is_in_a_folder_says_so(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let running = Boxed::new(&docker, &[], "mkdir -p /a/d; echo x > /a/d/f; ln /a/d/f /a/g")?;
+    // As Docker names them.
+    for (path, expected) in [
+        ("/a", "a/ a/d/ a/d/f a/g "),
+        ("/a/", "a/ a/d/ a/d/f a/g "),
+        ("/a/.", "./ ./d/ ./d/f ./g "),
+        ("/a/d/f", "f "),
+    ] {
+        let copy =
+            docker.command(["cp", &format!("box:{path}"), "-"]).stdout(Stdio::piped()).spawn()?;
+        let mut list = Command::new("sh");
+        list.args(["-c", "tar -t | tr '\\n' ' '"]).stdin(copy.stdout.unwrap());
+        assert_eq!(stdout(&mut list)?, expected, "{path}");
+    }
+    drop(running);
+    Ok(())
+}
+
+fn looking_at_files_is_an_event(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let running = Boxed::new(&docker, &[], "true")?;
+    let events = || {
+        let range = ["events", "--since", "1", "--until", "0s", "--filter", "type=container"];
+        let ran = docker.ran(range.iter().chain(&["--format", "{{.Status}}"]))?;
+        Ok::<_, Box<dyn std::error::Error>>(ran.stdout)
+    };
+    let before = events()?;
+    let here = sandbox.path("x").display().to_string();
+    ok(docker.ran(["cp", "box:/etc/passwd", &here])?)?;
+    ok(docker.ran(["cp", &here, "box:/tmp"])?)?;
+    docker.ran(["cp", "box:/nosuch", &here])?;
+    ok(docker.ran(["export", "-o", &here, "box"])?)?;
+    ok(docker.ran(["top", "box"])?)?;
+    let since = events()?[before.len()..].to_owned();
+    assert_eq!(since, "archive-path\nextract-to-dir\nexport\ntop\n");
+    drop(running);
     Ok(())
 }
 

@@ -18,10 +18,12 @@ pub const TESTS: &[Test] = &[
     ("exec_streams_are_the_users", exec_streams_are_the_users),
     ("exec_in_the_background", exec_in_the_background),
     ("exec_ends_with_its_container", exec_ends_with_its_container),
+    ("exec_into_what_is_ending", exec_into_what_is_ending),
     ("exec_outlives_its_client", exec_outlives_its_client),
     ("a_stopped_client_holds_up_nobody", a_stopped_client_holds_up_nobody),
     ("exec_waits_for_the_containers_root", exec_waits_for_the_containers_root),
     ("exec_at_a_terminal", exec_at_a_terminal),
+    ("term_is_that_of_a_terminal", term_is_that_of_a_terminal),
     ("exec_is_left_by_the_detach_keys", exec_is_left_by_the_detach_keys),
     ("a_signal_restores_the_terminal_of_exec", a_signal_restores_the_terminal_of_exec),
     ("exec_shows_the_container_nothing_of_the_host", exec_shows_the_container_nothing_of_the_host),
@@ -277,6 +279,28 @@ fn exec_ends_with_its_container(sandbox: &Sandbox) -> Outcome {
     remove(&docker)
 }
 
+/// Process 1 has let go of its namespaces, and waits until all others in its pid namespace were collected.
+fn exec_into_what_is_ending(sandbox: &Sandbox) -> Outcome {
+    let docker = with_box(sandbox, &[])?;
+    assert_eq!(docker.ran(["exec", "-d", "box", "sleep", "4720"])?.code, 0);
+    let pid = host_pid(&["sleep", "4720"])?.unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let keeper = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap_or_default();
+    let keeper = nix::unistd::Pid::from_raw(keeper.trim().parse()?);
+    nix::sys::signal::kill(keeper, nix::sys::signal::Signal::SIGSTOP)?;
+    let first = first_pid(&docker)?;
+    let number = nix::unistd::Pid::from_raw(first.parse()?);
+    nix::sys::signal::kill(number, nix::sys::signal::Signal::SIGKILL)?;
+    wait_until(
+        "it is ending",
+        || Ok(std::fs::read_link(format!("/proc/{first}/ns/mnt")).is_err()),
+    )?;
+    let late = exec(&docker, &[], "true")?;
+    assert_eq!((late.code, late.stderr.contains("is not running")), (1, true), "{late:?}");
+    nix::sys::signal::kill(keeper, nix::sys::signal::Signal::SIGCONT)?;
+    remove(&docker)
+}
+
 fn exec_outlives_its_client(sandbox: &Sandbox) -> Outcome {
     let docker = with_box(sandbox, &[])?;
     let script =
@@ -400,6 +424,25 @@ fn exec_at_a_terminal(sandbox: &Sandbox) -> Outcome {
     session.exp_string("code 137")?;
     session.exp_string("host> ")?;
     leave(session)
+}
+
+/// As Docker: what has a terminal has TERM, whether or not the container's own process has either.
+fn term_is_that_of_a_terminal(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    for (flags, without, with) in [
+        (&[][..], "no", "xterm"),
+        (&["-t"], "no", "xterm"),
+        (&["-e", "TERM=vt100"], "vt100", "vt100"),
+        (&["-t", "-e", "TERM=xterm"], "xterm", "xterm"),
+    ] {
+        run_box(&docker, flags, "sleep 1000")?;
+        let script = "echo ${TERM-no}";
+        assert_eq!(said(&docker, &[], script)?, format!("{without}\n"), "{flags:?}");
+        assert_eq!(said(&docker, &["-t"], script)?, format!("{with}\r\n"), "{flags:?}");
+        assert_eq!(said(&docker, &["-e", "TERM=dumb"], script)?, "dumb\n");
+        remove(&docker)?;
+    }
+    Ok(())
 }
 
 fn exec_is_left_by_the_detach_keys(sandbox: &Sandbox) -> Outcome {

@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
     ),
     ("a_network_can_be_shared_or_the_hosts", a_network_can_be_shared_or_the_hosts),
     ("names_and_resolvers_are_in_their_files", names_and_resolvers_are_in_their_files),
+    ("linked_containers_know_each_other_by_name", linked_containers_know_each_other_by_name),
     ("udp_and_ranges_are_published", udp_and_ranges_are_published),
 ];
 
@@ -158,6 +159,61 @@ fn names_and_resolvers_are_in_their_files(sandbox: &Sandbox) -> Outcome {
     ];
     let ran = docker.ran(flags.iter().chain(&script))?;
     insta::assert_snapshot!(ran.stdout);
+    Ok(())
+}
+
+/// A link is looked up at each start: the other container may have got another address.
+fn linked_containers_know_each_other_by_name(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    let ok = |args: &[&str]| -> Result<String> {
+        let ran = docker.ran(args)?;
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.stderr);
+        Ok(ran.stdout.trim().to_owned())
+    };
+    let id = ok(&[
+        "run",
+        "-d",
+        "--init",
+        "--name",
+        "web",
+        "--ip",
+        "172.17.0.9",
+        "busybox",
+        "sleep",
+        "600",
+    ])?;
+    let script =
+        "grep 172.17.0.9 /etc/hosts | tr '\\t' ' '; ping -c 1 -w 5 db > /dev/null && echo reached";
+    let hosts =
+        ok(&["run", "--name", "client", "--link", "web:db", "busybox", "sh", "-c", script])?;
+    let short = &id[..12];
+    assert_eq!(hosts, format!("172.17.0.9 db\n172.17.0.9 {short}\n172.17.0.9 web\nreached"));
+    let plain =
+        ok(&["run", "--rm", "--link", "web", "busybox", "grep", "-c", "172.17.0.9", "/etc/hosts"])?;
+    assert_eq!(plain, "2", "its name and its id");
+
+    let mut words = String::new();
+    let mut fails = |args: &[&str]| -> Result<()> {
+        let ran = docker.ran(args)?;
+        words += &format!("{} {}", ran.code, ran.stderr);
+        Ok(())
+    };
+    let run = ["run", "--rm"];
+    for flags in [
+        &["--link", "nobody"][..],
+        &["--link", "web:"],
+        &["--link", "web", "--network", "none"],
+        &["--network-alias", "x"],
+        &["--userns", "auto"],
+    ] {
+        fails(&[&run[..], flags, &["busybox", "true"]].concat())?;
+    }
+    ok(&["rm", "-f", "web"])?;
+    ok(&["create", "--name", "web", "busybox"])?;
+    fails(&["run", "--rm", "--link", "web", "busybox", "true"])?;
+    ok(&["run", "--rm", "--userns", "host", "busybox", "true"])?;
+    ok(&["rm", "web", "client"])?;
+    insta::assert_snapshot!(words);
     Ok(())
 }
 

@@ -98,7 +98,7 @@ fn who_was_stopped_stays_stopped(sandbox: &Sandbox) -> Outcome {
 
 fn a_stop_reaches_who_is_about_to_start_again(sandbox: &Sandbox) -> Outcome {
     let docker = Docker::with_busybox(sandbox)?;
-    for end in [&["stop"][..], &["kill"], &["rm", "-f"], &["restart"]] {
+    for end in [&["stop"][..], &["kill"], &["kill", "-s", "TERM"], &["rm", "-f"], &["restart"]] {
         detached(&docker, "fails", &["--restart", "always"], "exit 5")?;
         wait_until("its pauses are long enough", || {
             Ok(record(&docker, "fails")?["restarts"] == 4
@@ -154,7 +154,7 @@ fn a_monitor_outlives_the_users_session(sandbox: &Sandbox) -> Outcome {
 }
 
 /// The monitor of a container that runs: its process's parent.
-fn monitor(docker: &Docker, name: &str) -> Result<Pid> {
+pub(crate) fn monitor(docker: &Docker, name: &str) -> Result<Pid> {
     let pid = record(docker, name)?["status"]["pid"].as_i64().unwrap_or_default();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap_or_default();

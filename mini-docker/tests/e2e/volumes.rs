@@ -7,6 +7,7 @@ use crate::support::{Docker, transcript};
 pub const TESTS: &[Test] = &[
     ("a_volume_is_filled_kept_and_protected", a_volume_is_filled_kept_and_protected),
     ("a_folder_of_the_host_is_seen_and_written", a_folder_of_the_host_is_seen_and_written),
+    ("volumes_are_listed_and_pruned_by_filters", volumes_are_listed_and_pruned_by_filters),
     ("volumes_from_another_container", volumes_from_another_container),
     ("another_containers_volume_is_the_same_mount", another_containers_volume_is_the_same_mount),
     ("a_volume_with_a_name_is_the_users", a_volume_with_a_name_is_the_users),
@@ -235,6 +236,54 @@ fn a_target_that_is_a_link_stays_inside(sandbox: &Sandbox) -> Outcome {
             docker.ran(run.iter().chain(&[&*format!("echo x > {target}/file && echo ok")]))?;
         assert_eq!(ran.stdout, "ok\n", "{target}: {ran:?}");
         assert_eq!(std::fs::read_dir(&outside)?.count(), 0, "{target} led out");
+    }
+    Ok(())
+}
+
+fn volumes_are_listed_and_pruned_by_filters(sandbox: &Sandbox) -> Outcome {
+    let docker = Docker::with_busybox(sandbox)?;
+    for (name, label) in [("one", "a=1"), ("two", "a=2"), ("used", "b")] {
+        assert_eq!(docker.ran(["volume", "create", "--label", label, name])?.code, 0);
+    }
+    let flags = ["create", "--network=none", "--name=box", "-v=used:/data", "busybox"];
+    assert_eq!(docker.ran(flags)?.code, 0);
+    for (filters, expected) in [
+        (&[][..], "one two used "),
+        (&["name=o"], "one two "),
+        (&["name=^o"], "one "),
+        (&["name=one", "name=used"], "one used "),
+        (&["label=a"], "one two "),
+        (&["label=a", "label=a=2"], "two "),
+        (&["dangling=true"], "one two "),
+        (&["dangling=0"], "used "),
+        (&["driver=local"], "one two used "),
+        (&["driver=nfs"], ""),
+    ] {
+        let filters = filters.iter().flat_map(|filter| ["-f", filter]);
+        let ran = docker.ran(["volume", "ls", "-q"].into_iter().chain(filters))?;
+        assert_eq!((ran.code, ran.stdout.replace('\n', " ")), (0, expected.to_owned()), "{ran:?}");
+    }
+    for (verb, filter) in [
+        ("ls", "colour=red"),
+        ("ls", "dangling=perhaps"),
+        ("ls", "name=["),
+        ("prune", "until=1h"),
+        ("prune", "all=perhaps"),
+    ] {
+        let ran = docker.ran(["volume", verb, "--filter", filter])?;
+        assert!(ran.code == 1 && ran.stderr.contains("invalid filter"), "{filter}: {ran:?}");
+    }
+    // They have names: without `all` none goes.
+    for (filters, left) in [
+        (&["label=a=1"][..], "one two used "),
+        (&["all=1", "label!=a=1"], "one used "),
+        (&["all=true"], "used "),
+    ] {
+        let filters = filters.iter().flat_map(|filter| ["--filter", filter]);
+        let ran = docker.ran(["volume", "prune", "-f"].into_iter().chain(filters))?;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let ran = docker.ran(["volume", "ls", "-q"])?;
+        assert_eq!(ran.stdout.replace('\n', " "), left);
     }
     Ok(())
 }

@@ -1,20 +1,21 @@
 //! `cp`, also as `container cp`.
 
+use std::cell::Cell;
 use std::io::IsTerminal;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::{ArgAction, Args};
 
 use crate::cli::table;
-use crate::copy::{self, Argument, Copied, Options};
-use crate::create::options::{parse_bool, switch};
+use crate::copy::{self, Argument, Copied, Options, Tell};
+use crate::create::options::parse_bool;
 use crate::engine::Engine;
 use crate::failure::{self, Failure};
 use crate::output::Output;
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(switch))]
 pub(in crate::cli) struct Cp {
     /// Keep owners, devices, set-user-id bits and all attributes
     #[arg(short, long)]
@@ -35,13 +36,22 @@ pub(in crate::cli) struct Cp {
 impl Cp {
     pub(in crate::cli) fn run(self, engine: &Engine) -> Result<u8> {
         let options = Options { archive: self.archive, follow: self.follow_link };
+        let is_quiet = self.quiet.unwrap_or_else(|| !std::io::stdout().is_terminal());
         let sides = (Argument::parse(&self.source), Argument::parse(&self.destination));
-        let (copied, place) = match sides {
+        let meter = Meter::new(match &sides.0 {
+            Argument::Container { .. } => "Copying from container - ",
+            _ => "Copying to container - ",
+        });
+        let tell = |bytes| meter.add(bytes);
+        // Only who is told at the end is told meanwhile, and nothing but a terminal can take a line back.
+        let tell: Tell<'_> =
+            if !is_quiet && std::io::stderr().is_terminal() { &tell } else { &|_| {} };
+        let done = match sides {
             (Argument::Container { container, path }, Argument::Local(to)) => {
-                copy::out_of(engine, &container, &path, &to, options)?
+                copy::out_of(engine, &container, &path, &to, options, tell)
             }
             (Argument::Local(from), Argument::Container { container, path }) => {
-                copy::into(engine, &container, &from, &path, options)?
+                copy::into(engine, &container, &from, &path, options, tell)
             }
             (Argument::Container { container, path }, Argument::Stream) => {
                 let mut output = Output::open(None, "copy").map_err(|_| terminal("write"))?;
@@ -56,7 +66,7 @@ impl Cp {
                 if input.is_terminal() {
                     return Err(terminal("read"));
                 }
-                copy::stream_in(engine, &container, &path, input.lock())?
+                copy::stream_in(engine, &container, &path, input.lock(), tell)
             }
             (Argument::Container { .. }, Argument::Container { .. }) => {
                 let local = [&self.source, &self.destination];
@@ -74,13 +84,49 @@ impl Cp {
                     .into());
             }
         };
-        if !self.quiet.unwrap_or_else(|| !std::io::stdout().is_terminal()) {
+        meter.clear();
+        let (copied, place) = done?;
+        if !is_quiet {
             let size = table::size(copied.bytes);
             let place = crate::format::sanitized(&place);
             failure::tell(&format!("Successfully copied {size} to {place}"));
         }
         mention_what_is_missing(&copied);
         Ok(0)
+    }
+}
+
+/// A line on a terminal that says how much was copied so far, as Docker's.
+struct Meter {
+    words: &'static str,
+    bytes: Cell<u64>,
+    /// When it has changed, at first when the copy began: one that is done at once needs no line.
+    changed: Cell<Instant>,
+    is_shown: Cell<bool>,
+}
+
+impl Meter {
+    /// So often it changes: as often as one can read it.
+    const PAUSE: Duration = Duration::from_millis(75);
+
+    fn new(words: &'static str) -> Self {
+        let changed = Cell::new(Instant::now());
+        Self { words, bytes: Cell::new(0), changed, is_shown: Cell::new(false) }
+    }
+
+    fn add(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get() + bytes);
+        if self.changed.get().elapsed() >= Self::PAUSE {
+            self.changed.set(Instant::now());
+            self.is_shown.set(true);
+            failure::ask(&format!("\r{}{}\x1b[K", self.words, table::size(self.bytes.get())));
+        }
+    }
+
+    fn clear(&self) {
+        if self.is_shown.get() {
+            failure::ask("\r\x1b[K");
+        }
     }
 }
 

@@ -9,13 +9,11 @@ use super::check_keyboard;
 use crate::attach::{self, Manner};
 use crate::container::First;
 use crate::containers::Containers;
-use crate::create::options::switch;
 use crate::engine::Engine;
 use crate::exec::{self, Request};
 use crate::terminal::Streams;
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(switch))]
 pub(in crate::cli) struct Exec {
     /// Run it in the background
     #[arg(short, long)]

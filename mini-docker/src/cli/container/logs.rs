@@ -10,7 +10,6 @@ use crate::failure::Failure;
 use crate::log::{self, Selection, Tail};
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true)]
 pub(in crate::cli) struct Logs {
     /// Go on with what comes, until the container ends
     #[arg(short, long)]

@@ -5,12 +5,10 @@ use clap::Args;
 
 use crate::cli::table;
 use crate::containers::Containers;
-use crate::create::options::switch;
 use crate::engine::Engine;
 use crate::failure::Failure;
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(switch))]
 pub(in crate::cli) struct Port {
     /// Name or id
     container: String,

@@ -8,16 +8,17 @@ mod status;
 use anyhow::Result;
 use clap::Args;
 
+use crate::cli::filter::{Pair, pair};
 use crate::cli::table;
 use crate::engine::Engine;
+use crate::failure;
 use crate::format::{Listing, Show};
 use crate::record::Record;
 use crate::state::Looker;
-use filter::{Filter, Pair, pair};
-use row::Rows;
+use filter::Filter;
+pub(in crate::cli) use row::Rows;
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(in crate::cli) struct Ps {
     /// Show all, not only those that run
     #[arg(short, long)]
@@ -67,6 +68,13 @@ const TABLE: [&str; 8] =
 
 impl Ps {
     pub(in crate::cli) fn run(self, engine: &Engine) -> Result<u8> {
+        let format = self.format.as_deref().filter(|text| !text.is_empty());
+        if self.quiet && format.is_some() {
+            failure::tell(
+                "WARNING: Ignoring custom format, because both --format and --quiet are set.",
+            );
+        }
+        let format = format.filter(|_| !self.quiet);
         let looker = Looker::new(engine);
         let all = looker.list()?;
         let filter = Filter::new(engine, &self.filter, &all)?;
@@ -80,8 +88,7 @@ impl Ps {
             // The list begins with the newest.
             .take(most.unwrap_or(usize::MAX))
             .collect();
-        let named = self.format.as_deref().is_some_and(|format| format.contains(".Size"));
-        let sizes = self.size || (named && !self.quiet);
+        let sizes = self.size || format.is_some_and(|format| format.contains(".Size"));
         let mut rows = Rows::new(engine, &looker, self.no_trunc, sizes);
         let rows: Vec<_> = chosen.into_iter().map(|record| rows.row(record)).collect();
         let listing = Listing {
@@ -90,8 +97,7 @@ impl Ps {
             quiet: "ID",
             ids: &["ID"],
         };
-        let show =
-            Show { format: self.format.as_deref(), quiet: self.quiet, no_trunc: self.no_trunc };
+        let show = Show { format, quiet: self.quiet, no_trunc: self.no_trunc };
         table::print(&listing.render(show, &rows)?);
         Ok(0)
     }

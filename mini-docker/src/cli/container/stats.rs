@@ -16,7 +16,6 @@ use crate::state::Looker;
 use crate::stats::{Meter, Usage};
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(in crate::cli) struct Stats {
     /// Show all containers, not only those that run
     #[arg(short, long)]

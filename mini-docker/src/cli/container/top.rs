@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use crate::cli::table;
 use crate::containers::Containers;
 use crate::engine::Engine;
+use crate::events;
 use crate::failure::Failure;
 use crate::format::sanitized;
 use crate::record::Record;
@@ -41,6 +42,7 @@ impl Top {
         } else {
             by_ps(&options, &pids)?
         };
+        events::container(engine, &record, "top", &[]);
         table::print(&text(&header, &rows));
         Ok(0)
     }

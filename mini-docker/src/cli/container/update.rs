@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use crate::cli::table;
 use crate::container::{self, human};
 use crate::containers::Containers;
-use crate::create::options::{LimitFlags, size_parser, switch};
+use crate::create::options::{LimitFlags, size_parser};
 use crate::create::{parse_restart, update_limits};
 use crate::engine::Engine;
 use crate::events;
@@ -16,7 +16,6 @@ use crate::failure::{self, Failure, code};
 use crate::record::{Record, RestartPolicy};
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(switch))]
 pub(in crate::cli) struct Update {
     /// CPUs' worth of time: 0.5 is half of one
     #[arg(long, value_name = "NUMBER")]
@@ -142,6 +141,12 @@ fn update(
         let written = update_limits(&mut resources, flags)?;
         linux.set_resources(Some(resources));
         spec.set_linux(Some(linux));
+        // Asked for in CPUs, or as a share of a period: `inspect` says which.
+        if let Some(cpus) = flags.cpus {
+            record.asked.nano_cpus = (cpus * 1e9) as i64;
+        } else if flags.cpu_period.is_some() || flags.cpu_quota.is_some() {
+            record.asked.nano_cpus = 0;
+        }
         if container::process(engine, record)?.is_some() {
             apply(engine, record, &written, &before)?;
         }

@@ -4,22 +4,10 @@ use anyhow::{Context, Result};
 use images::{Image, Reference};
 use jiff::Timestamp;
 
+use crate::cli::filter::Pair;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::{format, image};
-
-/// One `--filter NAME=VALUE`.
-#[derive(Debug, Clone)]
-pub(super) struct Pair {
-    name: String,
-    value: String,
-}
-
-/// Reads it for the command line.
-pub(super) fn pair(text: &str) -> Result<Pair, String> {
-    let (name, value) = text.split_once('=').ok_or("bad format of filter (expected name=value)")?;
-    Ok(Pair { name: name.trim().to_lowercase(), value: value.trim().to_owned() })
-}
 
 /// What an image must be to be listed.
 #[derive(Debug, Default)]
@@ -133,6 +121,7 @@ fn moment(text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::filter::pair;
 
     #[test]
     fn names_are_matched_as_docker_does() {

@@ -15,7 +15,6 @@ use crate::inspect::{self, Step};
 const CREATED_BY: usize = 45;
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(in crate::cli) struct History {
     /// Print `json`, a template for each step, or `table TEMPLATE`
     #[arg(long, value_name = "TEMPLATE")]

@@ -5,14 +5,14 @@ use clap::Args;
 use images::Image;
 use serde_json::{Map, Value};
 
-use super::filter::{Filter, Pair, pair};
+use super::filter::Filter;
+use crate::cli::filter::{Pair, pair};
 use crate::cli::table;
 use crate::engine::Engine;
 use crate::format::{Listing, Show};
 use crate::{failure, image};
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(in crate::cli) struct List {
     /// Accepted for Docker's sake: there are no intermediate images to hide
     #[arg(short, long)]

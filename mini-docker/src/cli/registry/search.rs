@@ -13,7 +13,6 @@ use crate::settings::Settings;
 const DESCRIPTION: usize = 45;
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(crate::create::options::switch))]
 pub(crate) struct Search {
     /// Show at most this many, from 1 to 100
     #[arg(long, value_name = "NUMBER", default_value_t = 25)]

@@ -4,15 +4,16 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::cli::table::{self, ago, duration, size};
-use crate::create::options::switch;
+use crate::build::prune::Entry;
+use crate::cli::container::ps::Rows;
+use crate::cli::table::{self, ago, size};
 use crate::disk::{self, ImageUsage, Usage};
 use crate::engine::Engine;
-use crate::format::{Listing, Show, Template, sanitized};
-use crate::record::{Record, Status};
+use crate::format::{Listing, Show, Template};
+use crate::record::Record;
+use crate::state::Looker;
 
 #[derive(Debug, Args)]
-#[command(args_override_self = true, mut_args(switch))]
 pub(in crate::cli) struct Df {
     /// Show each image, container and volume
     #[arg(short, long)]
@@ -32,9 +33,11 @@ impl Df {
         let usage = disk::measure(engine)?;
         let text = match (self.verbose, format) {
             (false, _) => SUMS.render(Show { format, ..Show::default() }, &sums(&usage))?,
-            (true, None | Some("table")) => verbose(&usage)?,
-            (true, Some("json")) => format!("{}\n", object(&usage)),
-            (true, Some(template)) => Template::parse(template)?.render(&object(&usage))? + "\n",
+            (true, None | Some("table")) => verbose(engine, &usage)?,
+            (true, Some("json")) => format!("{}\n", object(engine, &usage)),
+            (true, Some(template)) => {
+                Template::parse(template)?.render(&object(engine, &usage))? + "\n"
+            }
         };
         table::print(&text);
         Ok(0)
@@ -101,7 +104,7 @@ fn sums(usage: &Usage) -> Vec<Row> {
             volumes.iter().map(|(_, _, size)| size).sum(),
             unused,
         ),
-        line("Build Cache", 0, 0, 0, 0),
+        line("Build Cache", usage.build.len(), 0, usage.build_total, usage.build_total),
     ]
 }
 
@@ -173,36 +176,12 @@ const CONTAINERS: Listing<'_> = Listing {
     ids: &["ID"],
 };
 
-fn container_row((record, bytes): &(Record, u64)) -> Row {
-    let mut command = sanitized(&record.command.join(" "));
-    if command.chars().count() > 20 {
-        command = command.chars().take(19).chain(['…']).collect();
-    }
-    let volumes = record.mounts.iter().filter(|mount| mount.volume.is_some()).count();
-    row([
-        ("ID", record.id.clone()),
-        ("Image", sanitized(record.image.as_deref().unwrap_or("<rootfs>"))),
-        ("Command", format!("\"{command}\"")),
-        ("LocalVolumes", volumes.to_string()),
-        ("Size", size(*bytes)),
-        ("RunningFor", ago(record.created)),
-        ("Status", status(record)),
-        ("Names", record.name.clone()),
-    ])
-}
-
-fn status(record: &Record) -> String {
-    match &record.status {
-        Status::Created => "Created".to_owned(),
-        Status::Running { started, .. } => {
-            let seconds = jiff::Timestamp::now().as_second() - started.as_second();
-            format!("Up {}", duration(seconds.max(0)))
-        }
-        Status::Restarting { code, finished, .. } => {
-            format!("Restarting ({code}) {}", ago(*finished))
-        }
-        Status::Exited { code, finished, .. } => format!("Exited ({code}) {}", ago(*finished)),
-    }
+/// As `ps` shows it, but with all that it takes.
+fn container_row(rows: &mut Rows<'_>, (record, bytes): &(Record, u64)) -> Row {
+    let mut row = rows.row(record);
+    row.retain(|field, _| CONTAINERS.headers.iter().any(|(name, _)| name == field));
+    row.insert("Size".to_owned(), size(*bytes).into());
+    row
 }
 
 const VOLUMES: Listing<'_> = Listing {
@@ -212,31 +191,59 @@ const VOLUMES: Listing<'_> = Listing {
     ids: &[],
 };
 
-/// Rows of images, containers and volumes.
-fn details(usage: &Usage) -> [Vec<Row>; 3] {
+const BUILD: Listing<'_> = Listing {
+    headers: &[
+        ("ID", "CACHE ID"),
+        ("Size", "SIZE"),
+        ("CreatedSince", "CREATED"),
+        ("LastUsedSince", "LAST USED"),
+        ("Description", "DESCRIPTION"),
+    ],
+    table: &["ID", "Size", "CreatedSince", "LastUsedSince", "Description"],
+    quiet: "ID",
+    ids: &["ID"],
+};
+
+fn build_row(entry: &Entry) -> Row {
+    row([
+        ("ID", entry.key.clone()),
+        ("Size", size(entry.size)),
+        ("CreatedSince", ago(entry.made)),
+        ("LastUsedSince", ago(entry.used)),
+        ("Description", entry.instruction.clone()),
+    ])
+}
+
+/// Rows of images, containers, volumes and steps of builds.
+fn details(engine: &Engine, usage: &Usage) -> [Vec<Row>; 4] {
+    let looker = Looker::new(engine);
+    let mut rows = Rows::new(engine, &looker, false, false);
     let volumes = usage.volumes.iter().map(|(volume, links, bytes)| {
         row([("Name", volume.name.clone()), ("Links", links.to_string()), ("Size", size(*bytes))])
     });
     [
         usage.images.iter().flat_map(image_rows).collect(),
-        usage.containers.iter().map(container_row).collect(),
+        usage.containers.iter().map(|container| container_row(&mut rows, container)).collect(),
         volumes.collect(),
+        usage.build.iter().map(build_row).collect(),
     ]
 }
 
-fn verbose(usage: &Usage) -> Result<String> {
-    let [images, containers, volumes] = details(usage);
+fn verbose(engine: &Engine, usage: &Usage) -> Result<String> {
+    let [images, containers, volumes, build] = details(engine, usage);
     let show = Show::default();
     Ok(format!(
         "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\n\
-         Build cache usage: 0B\n",
+         Build cache usage: {}\n{}",
         IMAGES.render(show, &images)?,
         CONTAINERS.render(show, &containers)?,
         VOLUMES.render(show, &volumes)?,
+        size(usage.build_total),
+        if build.is_empty() { String::new() } else { format!("\n{}", BUILD.render(show, &build)?) },
     ))
 }
 
-fn object(usage: &Usage) -> Value {
-    let [images, containers, volumes] = details(usage);
-    json!({ "Images": images, "Containers": containers, "Volumes": volumes, "BuildCache": [] })
+fn object(engine: &Engine, usage: &Usage) -> Value {
+    let [images, containers, volumes, build] = details(engine, usage);
+    json!({ "Images": images, "Containers": containers, "Volumes": volumes, "BuildCache": build })
 }

@@ -3,34 +3,37 @@
 
 mod beside;
 mod guests;
+mod input;
+mod output;
+mod turn;
 
 use std::fs::File;
-use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use namespaces::{Exit, Init};
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use syscalls::tty::{self, Size};
 
-use crate::container::act;
 use crate::container::start::Attendant;
 use crate::containers::Held;
 use crate::engine::Engine;
 use crate::health::Checker;
 use crate::log;
 use crate::record::Record;
-use crate::terminal::{
-    MOST_AT_ONCE, Signals, Terminal, Took, parse_signal, pipe, set_nonblocking, take,
-};
+use crate::terminal::{MOST_AT_ONCE, Signals, Terminal, parse_signal, pipe, set_nonblocking};
 use crate::wire::{self, Door, Event, Request, Stream, Visited};
 use guests::Guests;
+use turn::{Source, happened};
 
 /// So many bytes of input wait for the container; then visitors wait.
 const MOST_INPUT: usize = 64 << 10;
+
+/// So many visitors are received; others wait before the door. Each is a descriptor, of which a process usually may have
+/// 1024, and those that a start needs must be left.
+const MOST_GUESTS: usize = 768;
 
 /// Longer than any machine is up.
 const FOR_EVER: Duration = Duration::from_secs(3_000_000_000);
@@ -48,6 +51,19 @@ pub struct First {
     pub stdin_once: bool,
     /// Size of the terminal.
     pub size: Size,
+}
+
+impl First {
+    /// It waits for the start, and then leaves the container alone.
+    pub fn background(record: &Record) -> Self {
+        Self {
+            attached: false,
+            stdin: false,
+            interactive: record.interactive,
+            stdin_once: false,
+            size: crate::attach::first_size(),
+        }
+    }
 }
 
 /// A container's outputs, inputs and visitors.
@@ -82,19 +98,6 @@ struct Output {
     from: File,
     /// Bytes that may still come. None: no end is known.
     left: Option<usize>,
-}
-
-/// What poll has to say of whom.
-#[derive(Clone, Copy)]
-enum Source {
-    Exit,
-    Signals,
-    Door,
-    Guest(usize),
-    Output(usize),
-    Terminal,
-    Stdin,
-    Health,
 }
 
 impl Server {
@@ -156,6 +159,15 @@ impl Server {
         self.leaving = Some(Instant::now());
     }
 
+    /// Takes the signals that have come while there is no process to tell: was the monitor told to end?
+    pub(super) fn hear_of_the_end(&mut self, signals: &Signals) {
+        while let Some(number) = signals.next() {
+            if ends(number) && self.leaving.is_none() {
+                self.leave();
+            }
+        }
+    }
+
     /// Whether a failed health check wants the container started again, whatever the restart policy says.
     pub(super) fn take_restart_wish(&mut self) -> bool {
         std::mem::take(&mut self.restart_wish)
@@ -193,18 +205,25 @@ impl Server {
     }
 
     /// Waits before the next start. False if there shall be none.
-    pub(super) fn pause(&mut self, pause: Duration, is_wanted: &dyn Fn() -> bool) -> bool {
+    pub(super) fn pause(
+        &mut self,
+        pause: Duration,
+        signals: &Signals,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> bool {
         let until = Instant::now() + pause;
         loop {
-            if !is_wanted() {
+            self.hear_of_the_end(signals);
+            if self.is_leaving() || !is_wanted() {
                 return false;
             }
             let now = Instant::now();
             if now >= until {
                 return true;
             }
-            let (mut sources, mut fds) = (Vec::new(), Vec::new());
-            if let Some(door) = &self.door {
+            let mut sources = vec![Source::Signals];
+            let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            if let Some(door) = self.door() {
                 sources.push(Source::Door);
                 fds.push(PollFd::new(door.as_fd(), PollFlags::POLLIN));
             }
@@ -222,8 +241,15 @@ impl Server {
         }
     }
 
+    /// Where more visitors come in, if there is room for them.
+    fn door(&self) -> Option<&Door> {
+        self.door.as_ref().filter(|_| self.guests.len() < MOST_GUESTS)
+    }
+
     fn see_door(&mut self) {
-        while let Some(visited) = self.door.as_ref().and_then(Door::open) {
+        while self.guests.len() < MOST_GUESTS
+            && let Some(visited) = self.door.as_ref().and_then(Door::open)
+        {
             self.guests.add(visited);
         }
     }
@@ -232,7 +258,10 @@ impl Server {
     fn hear(&mut self, index: usize, init: Option<&Init>) {
         for request in self.guests.hear(index) {
             match request {
-                Request::Input(bytes) => self.input.extend_from_slice(&bytes),
+                Request::Input(bytes) => {
+                    self.input.extend_from_slice(&bytes);
+                    self.feed();
+                }
                 Request::EndOfInput => self.end_input(),
                 Request::Resize(size) => {
                     self.size = size;
@@ -250,251 +279,18 @@ impl Server {
             }
         }
     }
+}
 
-    /// The end of input: a terminal says it with ctrl-d, a pipe by being closed.
-    fn end_input(&mut self) {
-        if self.terminal.is_some() {
-            self.input.push(4);
-        } else if self.first.stdin_once {
-            self.input_ended = true;
-            self.feed();
-        }
-    }
-
-    /// Gives the container what it is to read, as much as it takes.
-    fn feed(&mut self) {
-        let to = self.terminal.as_ref().map(|terminal| &terminal.master).or(self.stdin.as_ref());
-        if let Some(mut to) = to
-            && !self.input.is_empty()
-        {
-            match to.write(&self.input) {
-                Ok(length) => drop(self.input.drain(..length)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                // The container has closed it.
-                Err(_) => {
-                    self.input.clear();
-                    self.stdin = None;
-                }
-            }
-        }
-        if self.input_ended && self.input.is_empty() {
-            self.stdin = None;
-        }
-    }
-
-    /// Reads an output. False at its end.
-    fn read_output(&mut self, index: usize) -> bool {
-        let output = &mut self.outputs[index];
-        let stream = output.stream;
-        match take(&output.from, &mut self.buffer, &mut output.left) {
-            Ok(0) => false,
-            Ok(length) => {
-                self.take_buffer(stream, length);
-                true
-            }
-            Err(errno) => matches!(errno, Errno::EAGAIN | Errno::EINTR),
-        }
-    }
-
-    fn read_terminal(&mut self) -> bool {
-        let Some(terminal) = &mut self.terminal else { return false };
-        match terminal.take(&mut self.buffer) {
-            Took::Bytes(length) => self.take_buffer(Stream::Stdout, length),
-            Took::Nothing => {}
-            Took::End => self.terminal = None,
-        }
-        true
-    }
-
-    fn take_buffer(&mut self, stream: Stream, length: usize) {
-        let buffer = std::mem::take(&mut self.buffer);
-        self.take_output(stream, &buffer[..length]);
-        self.buffer = buffer;
-    }
-
-    /// What the container has written goes into the log and to the visitors.
-    fn take_output(&mut self, stream: Stream, bytes: &[u8]) {
-        if let Some(log) = &mut self.log {
-            log.write(stream, bytes);
-            self.guests.tell_followers(log);
-        }
-        self.guests.tell_output(stream, bytes);
-    }
-
-    fn end_lines(&mut self) {
-        if let Some(log) = &mut self.log {
-            log.end();
-            self.guests.tell_followers(log);
-        }
-    }
-
-    fn handle(&mut self, happened: &[(Source, PollFlags)], init: Option<&Init>) -> Result<()> {
-        // What closes shifts the others: from the last to the first.
-        for (source, events) in happened.iter().rev() {
-            match *source {
-                Source::Exit | Source::Signals | Source::Health => {}
-                Source::Door => self.see_door(),
-                Source::Guest(index) => {
-                    if events.contains(PollFlags::POLLOUT) {
-                        self.guests.say_more(index);
-                    }
-                    if events
-                        .intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
-                    {
-                        self.hear(index, init);
-                    }
-                }
-                Source::Output(index) => {
-                    if !self.read_output(index) {
-                        self.outputs.remove(index);
-                    }
-                }
-                Source::Terminal => {
-                    if events.contains(PollFlags::POLLOUT) {
-                        self.feed();
-                    }
-                    if events
-                        .intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
-                    {
-                        self.read_terminal();
-                    }
-                }
-                Source::Stdin => self.feed(),
-            }
-        }
-        if self.guests.take_gone() {
-            self.end_input_of_gone();
-        }
-        Ok(())
-    }
-
-    /// Who has sent the input has gone without a word: without a terminal nobody comes after.
-    fn end_input_of_gone(&mut self) {
-        if self.terminal.is_none() {
-            self.end_input();
-        }
-    }
-
-    /// The monitor was told to end, by a shutdown of the machine perhaps: so is its container, politely first.
-    fn see_signals(&mut self, init: &Init, signals: &Signals) {
-        const END: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
-        while let Some(number) = signals.next() {
-            if END.iter().any(|signal| *signal as i32 == number) && self.leaving.is_none() {
-                self.leaving = Some(Instant::now() + self.patience.unwrap_or(FOR_EVER));
-                syscalls::pidfd::send_raw(init.pidfd.as_fd(), self.stop_signal).ok();
-                // What stands still hears nothing.
-                act::thaw(&self.engine, &self.id).ok();
-            }
-        }
-    }
-
-    /// One turn: wait for something to happen and carry it.
-    fn turn(&mut self, init: &mut Init, signals: &Signals) -> Result<Option<Exit>> {
-        let (mut sources, mut fds) = (Vec::with_capacity(8), Vec::with_capacity(8));
-        let mut watch = |source, fd, flags| {
-            sources.push(source);
-            fds.push(PollFd::new(fd, flags));
-        };
-        watch(Source::Exit, init.pidfd.as_fd(), PollFlags::POLLIN);
-        watch(Source::Signals, signals.as_fd(), PollFlags::POLLIN);
-        if let Some(door) = &self.door {
-            watch(Source::Door, door.as_fd(), PollFlags::POLLIN);
-        }
-        let hears = self.input.len() < MOST_INPUT;
-        self.guests.watch(hears, |index, fd, flags| watch(Source::Guest(index), fd, flags));
-        // A visitor that does not read stops the container's writing, as a full pipe would.
-        let reads = !self.guests.are_full();
-        let wants_input = !self.input.is_empty();
-        if reads {
-            for (index, output) in self.outputs.iter().enumerate() {
-                watch(Source::Output(index), output.from.as_fd(), PollFlags::POLLIN);
-            }
-        }
-        if let Some(terminal) = &self.terminal {
-            let mut flags = PollFlags::empty();
-            flags.set(PollFlags::POLLIN, reads);
-            flags.set(PollFlags::POLLOUT, wants_input);
-            if !flags.is_empty() {
-                watch(Source::Terminal, terminal.master.as_fd(), flags);
-            }
-        }
-        if let Some(stdin) = self.stdin.as_ref().filter(|_| wants_input) {
-            watch(Source::Stdin, stdin.as_fd(), PollFlags::POLLOUT);
-        }
-        for fd in self.health.iter().flat_map(Checker::fds) {
-            watch(Source::Health, fd, PollFlags::POLLIN);
-        }
-        let check = self.health.as_ref().and_then(Checker::deadline);
-        let timeout = match self.leaving.into_iter().chain(check).min() {
-            Some(until) => PollTimeout::try_from(until.saturating_duration_since(Instant::now()))
-                .unwrap_or(PollTimeout::MAX),
-            None => PollTimeout::NONE,
-        };
-        match poll(&mut fds, timeout) {
-            Err(Errno::EINTR) => return Ok(None),
-            other => other.context("wait for the container")?,
-        };
-        let happened = happened(&sources, &fds);
-        drop(fds);
-        if self.leaving.is_some_and(|until| Instant::now() >= until) {
-            syscalls::pidfd::send_raw(init.pidfd.as_fd(), Signal::SIGKILL as i32).ok();
-            act::thaw(&self.engine, &self.id).ok();
-            self.leaving = Some(Instant::now() + Duration::from_secs(10));
-        }
-        self.see_signals(init, signals);
-        self.handle(&happened, Some(init))?;
-        if let Some(health) = &mut self.health {
-            self.restart_wish |= health.turn(init, self.stop_signal);
-        }
-        if happened.iter().any(|(source, _)| matches!(source, Source::Exit)) {
-            return Ok(init.try_wait()?);
-        }
-        Ok(None)
-    }
-
-    /// The process has ended: what it has left in its pipes is all that still comes.
-    fn drain(&mut self) {
-        for output in &mut self.outputs {
-            let capacity = nix::fcntl::fcntl(&output.from, nix::fcntl::FcntlArg::F_GETPIPE_SZ);
-            output.left =
-                Some(capacity.ok().and_then(|size| usize::try_from(size).ok()).unwrap_or(0));
-        }
-        for index in (0..self.outputs.len()).rev() {
-            loop {
-                let before = self.outputs[index].left;
-                // Nothing was read: it is empty, though another process may still have it open.
-                if !self.read_output(index) || self.outputs[index].left == before {
-                    break;
-                }
-            }
-        }
-        self.outputs.clear();
-        if let Some(terminal) = &mut self.terminal {
-            terminal.end();
-        }
-        while let Some(terminal) = &mut self.terminal {
-            match terminal.take(&mut self.buffer) {
-                Took::Bytes(length) => self.take_buffer(Stream::Stdout, length),
-                Took::Nothing | Took::End => self.terminal = None,
-            }
-        }
-        self.end_lines();
-    }
+/// Whether a monitor that gets this signal is to end.
+fn ends(number: i32) -> bool {
+    const END: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+    END.iter().any(|signal| *signal as i32 == number)
 }
 
 /// `--stop-timeout`.
 fn patience(record: &Record) -> Option<Duration> {
     let seconds = u64::try_from(record.stop_timeout.unwrap_or(10)).ok()?;
     Some(Duration::from_secs(seconds).min(FOR_EVER))
-}
-
-fn happened(sources: &[Source], fds: &[PollFd<'_>]) -> Vec<(Source, PollFlags)> {
-    sources
-        .iter()
-        .copied()
-        .zip(fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())))
-        .filter(|(_, events)| !events.is_empty())
-        .collect()
 }
 
 impl Attendant for Server {

@@ -28,6 +28,7 @@ pub(super) fn host_config(record: &Record, spec: &Spec) -> Value {
     map.extend(isolation(record, spec));
     map.extend(network(record));
     map.extend(limits(record, spec));
+    map.extend(never_asked());
     map.insert(
         "MaskedPaths".to_owned(),
         json!(linux.and_then(|linux| linux.masked_paths().clone())),
@@ -198,6 +199,23 @@ fn block_io(resources: Option<&LinuxResources>) -> Map<String, Value> {
         "BlkioDeviceWriteBps": rates(block.map(|block| block.throttle_write_bps_device())),
         "BlkioDeviceReadIOps": rates(block.map(|block| block.throttle_read_iops_device())),
         "BlkioDeviceWriteIOps": rates(block.map(|block| block.throttle_write_iops_device())),
+    }))
+}
+
+/// What Docker has flags for and we have not, as it is where nobody asks: templates that name it find it.
+fn never_asked() -> Map<String, Value> {
+    fields(json!({
+        "BlkioWeightDevice": [],
+        "Cgroup": "",
+        "CgroupParent": "",
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
+        "DeviceCgroupRules": null,
+        "DeviceRequests": null,
+        "Isolation": "",
+        "Links": null,
+        "MemorySwappiness": null,
+        "VolumeDriver": "",
     }))
 }
 

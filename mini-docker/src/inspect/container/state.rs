@@ -9,11 +9,11 @@ use crate::state::{State, health, health_name};
 
 /// As Docker's: what is paused or about to be started again counts as running.
 pub(super) fn state(record: &Record, state: State) -> Value {
-    let (code, oom, finished) = match &record.status {
-        Status::Created | Status::Running { .. } => (0, false, None),
-        Status::Restarting { code, oom, finished, .. }
-        | Status::Exited { code, oom, finished, .. } => (*code, *oom, Some(*finished)),
+    let (code, oom) = match &record.status {
+        Status::Created | Status::Running { .. } => (0, false),
+        Status::Restarting { code, oom, .. } | Status::Exited { code, oom, .. } => (*code, *oom),
     };
+    let failure = record.failure.as_ref();
     let time =
         |time: Option<Timestamp>| time.map_or_else(|| NO_TIME.to_owned(), |time| time.to_string());
     let mut object = json!({
@@ -24,10 +24,10 @@ pub(super) fn state(record: &Record, state: State) -> Value {
         "OOMKilled": oom,
         "Dead": false,
         "Pid": record.pid().unwrap_or_default(),
-        "ExitCode": code,
-        "Error": "",
+        "ExitCode": failure.map_or(code, |failure| failure.code),
+        "Error": failure.map_or("", |failure| failure.message.as_str()),
         "StartedAt": time(record.started()),
-        "FinishedAt": time(finished),
+        "FinishedAt": time(record.finished()),
     });
     if let Some(status) = health(record) {
         let known = record.health.as_ref();

@@ -56,6 +56,7 @@ pub fn inspect_tells_what_the_flags_said(sandbox: &Sandbox) -> Outcome {
             "[no-new-privileges=false] map[net.core.somaxconn:100]",
         ),
         ("{{.HostConfig.NanoCpus}} {{.HostConfig.CpuQuota}}", "500000000 0"),
+        ("{{json .HostConfig.Links}} {{json .HostConfig.CgroupParent}}", r#"null """#),
         (
             "{{.HostConfig.Memory}} {{.HostConfig.ShmSize}} {{.HostConfig.PidsLimit}}",
             "67108864 8388608 50",

@@ -73,6 +73,20 @@ pub fn stats_measure(sandbox: &Sandbox) -> Outcome {
         text.push_str(&transcript(&docker, sandbox, command)?);
     }
     snapshot("stats", &text);
+    // All columns and all fields of one that runs; what is measured is another number each time.
+    let mut text = String::new();
+    for command in [
+        &["stats", "--no-stream", "busy"][..],
+        &["stats", "--no-stream", "-a"],
+        &["stats", "--no-stream", "--format", "json", "busy"],
+        &["stats", "--no-stream", "--format", "{{json .MemUsage}} {{upper .Name}}", "busy"],
+    ] {
+        text.push_str(&transcript(&docker, sandbox, command)?);
+    }
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"[0-9.]+%", "[PERCENT]");
+    settings.add_filter(r"[0-9.]+([kMGT]|[KMGT]i)?B\b", "[SIZE]");
+    settings.bind(|| snapshot("stats_of_what_runs", &text));
     remove(&docker, &["busy", "idle", "new"])
 }
 

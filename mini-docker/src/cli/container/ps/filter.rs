@@ -8,25 +8,13 @@ use regex_lite::Regex;
 
 use super::ports::Port;
 use super::row::{all_ports, network};
+use crate::cli::filter::Pair;
 use crate::containers::Containers;
 use crate::create::options::parse_bool;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::record::{Record, Status};
 use crate::state::{Looker, health, health_name};
-
-/// One `--filter NAME=VALUE`.
-#[derive(Debug, Clone)]
-pub(super) struct Pair {
-    name: String,
-    value: String,
-}
-
-/// Reads it for the command line.
-pub(super) fn pair(text: &str) -> Result<Pair, String> {
-    let (name, value) = text.split_once('=').ok_or("bad format of filter (expected name=value)")?;
-    Ok(Pair { name: name.trim().to_lowercase(), value: value.trim().to_owned() })
-}
 
 const NAMES: &str = "ancestor, before, exited, expose, health, id, is-task, label, name, network, \
                      publish, since, status, volume";
@@ -166,7 +154,7 @@ impl<'a> Filter<'a> {
 
     /// Whether it says itself in which states containers are listed.
     pub(super) fn is_about_state(&self) -> bool {
-        !self.states.is_empty() || !self.exited.is_empty()
+        !self.states.is_empty()
     }
 
     /// Whether the container is to be listed.

@@ -20,7 +20,7 @@ const COMMAND: usize = 20;
 const MOUNT: usize = 15;
 
 /// Makes rows.
-pub(super) struct Rows<'a> {
+pub(in crate::cli) struct Rows<'a> {
     engine: &'a Engine,
     looker: &'a Looker<'a>,
     no_trunc: bool,
@@ -30,7 +30,7 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(
+    pub(in crate::cli) fn new(
         engine: &'a Engine,
         looker: &'a Looker<'a>,
         no_trunc: bool,
@@ -39,7 +39,7 @@ impl<'a> Rows<'a> {
         Self { engine, looker, no_trunc, sizes, images: BTreeMap::new() }
     }
 
-    pub(super) fn row(&mut self, record: &Record) -> Map<String, Value> {
+    pub(in crate::cli) fn row(&mut self, record: &Record) -> Map<String, Value> {
         let state = self.looker.state(record);
         let ports = all_ports(self.engine, record);
         let labels: Vec<String> =

@@ -51,12 +51,12 @@ impl Server {
     pub(crate) fn see_through(
         mut self,
         mut init: Init,
-        signals: &Signals,
+        signals: Signals,
         master: Option<OwnedFd>,
         ended: impl FnOnce(i32),
     ) {
         self.guests.tell_first(&Event::Started);
-        let last = match self.last_of(&mut init, signals, master) {
+        let last = match self.last_of(&mut init, &signals, master) {
             Ok(code) => {
                 ended(code);
                 Event::Exited(code)
@@ -64,6 +64,8 @@ impl Server {
             Err(error) => Event::Failed(failure::explain(&error)),
         };
         self.tell(&last);
+        // A signal ends what is left to do.
+        drop(signals);
         self.say_the_rest();
     }
 

@@ -13,9 +13,6 @@ use crate::wire::{Event, Request, Stream, Visited};
 /// A visitor with so many bytes unread stops the container's output.
 const FULL: usize = 256 << 10;
 
-/// A follower that is so many files behind hears only of the newest.
-const MOST_FILES: usize = 64;
-
 #[derive(Debug)]
 struct Guest {
     line: Visited,
@@ -28,6 +25,9 @@ struct Guest {
     follows: Option<Following>,
     waits: bool,
     gone: bool,
+    /// It was handed a file, and has not said since then that it has read everything. Files that are on their way to a
+    /// visitor that stands still would be on the disk for as long as it does.
+    handed: bool,
     /// The last file in `unsaid` is not the one after the file before it.
     skips: bool,
     unsaid: VecDeque<(Event, Option<File>)>,
@@ -56,6 +56,7 @@ impl Guest {
             follows: None,
             waits: false,
             gone: false,
+            handed: false,
             skips: false,
             unsaid: VecDeque::new(),
             bytes: 0,
@@ -73,8 +74,15 @@ impl Guest {
         self.say_more();
     }
 
+    /// Whether there is something for it that it may be told now.
+    fn has_news(&self) -> bool {
+        self.unsaid.front().is_some_and(|(_, file)| file.is_none() || !self.handed)
+    }
+
     fn say_more(&mut self) {
-        while let Some((event, file)) = self.unsaid.front() {
+        while self.has_news()
+            && let Some((event, file)) = self.unsaid.front()
+        {
             match self.line.say(event, file.as_ref().map(AsFd::as_fd)) {
                 Err(Errno::EAGAIN) => return,
                 Err(_) => {
@@ -87,25 +95,30 @@ impl Guest {
             if let Event::Output(_, bytes) = event {
                 self.bytes -= bytes.len();
             }
+            self.handed |= file.is_some();
             self.unsaid.pop_front();
         }
     }
 
     /// It has read to the end of the log, or is about to begin.
     fn follow(&mut self) {
+        self.handed = false;
         match self.follows {
             None | Some(Following::Behind) => {
                 self.follows = Some(Following::Reads);
                 self.tell(Event::Grown, None);
             }
-            Some(_) => self.follows = Some(Following::Waits),
+            Some(_) => {
+                self.follows = Some(Following::Waits);
+                self.say_more();
+            }
         }
     }
 
-    /// The log goes on in this file. Whoever is too far behind goes on in the newest, and is told that it misses
+    /// The log goes on in this file. Whoever is so many files behind goes on in the newest, and is told that it misses
     /// what is between.
-    fn announce(&mut self, file: File) {
-        if self.unsaid.len() < MOST_FILES {
+    fn announce(&mut self, file: File, most: usize) {
+        if self.unsaid.len() < most {
             self.skips = false;
             self.tell(Event::Rotated, Some(file));
         } else if !self.skips {
@@ -159,7 +172,7 @@ impl Guests {
         for (index, guest) in self.guests.iter().enumerate() {
             let mut flags = PollFlags::empty();
             flags.set(PollFlags::POLLIN, hears || !guest.stdin);
-            flags.set(PollFlags::POLLOUT, !guest.unsaid.is_empty());
+            flags.set(PollFlags::POLLOUT, guest.has_news());
             watch(index, guest.line.as_fd(), flags);
         }
     }
@@ -235,11 +248,11 @@ impl Guests {
     }
 
     pub(super) fn tell_followers(&mut self, log: &mut log::Writer) {
-        let rotated = log.take_rotated();
+        let (rotated, most) = (log.take_rotated(), log.most_behind());
         for guest in self.guests.iter_mut().filter(|guest| guest.follows.is_some()) {
             for file in &rotated {
                 if let Ok(file) = file.try_clone() {
-                    guest.announce(file);
+                    guest.announce(file, most);
                 }
             }
             guest.see_growth();
@@ -256,14 +269,84 @@ impl Guests {
             let mut fds: Vec<PollFd<'_>> = self
                 .guests
                 .iter()
-                .map(|guest| PollFd::new(guest.line.as_fd(), PollFlags::POLLOUT))
+                .map(|guest| {
+                    let mut flags = PollFlags::POLLIN;
+                    flags.set(PollFlags::POLLOUT, guest.has_news());
+                    PollFd::new(guest.line.as_fd(), flags)
+                })
                 .collect();
             let polled = poll(&mut fds, PollTimeout::NONE);
             drop(fds);
             if !matches!(polled, Ok(_) | Err(Errno::EINTR)) {
                 return;
             }
-            self.guests.iter_mut().for_each(Guest::say_more);
+            for index in 0..self.guests.len() {
+                // A follower says when it is ready for the next file. Nobody takes what others say.
+                self.hear(index);
+                self.guests[index].say_more();
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::pair;
+
+    fn file() -> File {
+        File::open("/proc/self/comm").unwrap()
+    }
+
+    /// All that can be heard now: `g`rown, `r`otated, `s`aid.
+    fn heard(visitor: &crate::wire::Visitor) -> String {
+        let mut heard = String::new();
+        loop {
+            let mut fds = [PollFd::new(visitor.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut fds, PollTimeout::ZERO) != Ok(1) {
+                return heard;
+            }
+            heard.push(match visitor.hear().unwrap() {
+                Some((Event::Grown, None)) => 'g',
+                Some((Event::Rotated, Some(_))) => 'r',
+                Some((Event::Say(_), None)) => 's',
+                Some((Event::Exited(0), None)) => 'x',
+                None => return heard,
+                other => panic!("{other:?}"),
+            });
+        }
+    }
+
+    #[test]
+    fn a_follower_that_stands_still_is_handed_one_file() {
+        let (visitor, visited) = pair().unwrap();
+        let mut guests = Guests::default();
+        guests.add(visited);
+        visitor.say(&Request::Follow).unwrap();
+        guests.hear(0);
+        assert_eq!(heard(&visitor), "g");
+        for _ in 0..100 {
+            guests.guests[0].announce(file(), 4);
+        }
+        // One on its way, four that wait, and the newest in the place of all others.
+        assert_eq!(guests.guests[0].unsaid.iter().filter(|(_, file)| file.is_some()).count(), 5);
+        assert_eq!(heard(&visitor), "r");
+        assert!(!guests.guests[0].has_news());
+        guests.tell(&Event::Exited(0));
+        for expected in ["r", "r", "r", "rs"] {
+            visitor.say(&Request::Follow).unwrap();
+            guests.hear(0);
+            assert_eq!(heard(&visitor), expected);
+        }
+        // The last look at what is there is taken after the container's end, too.
+        std::thread::scope(|scope| {
+            scope.spawn(|| guests.say_the_rest());
+            visitor.say(&Request::Follow).unwrap();
+            let mut last = String::new();
+            while last.len() < 2 {
+                last.push_str(&heard(&visitor));
+            }
+            assert_eq!(last, "rx");
+        });
     }
 }
