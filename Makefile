@@ -32,10 +32,11 @@ testdata: ## Root file systems that the tests need (debootstrap, Debian packages
 	bash tests/data/debian
 	bash tests/data/services
 
-bench: testdata ## What a start and a pull cost: tables and pictures in benches/
+bench: testdata ## What a start, a pull and a build cost: tables and pictures in benches/
 	cargo build --release -p mini-docker
 	cargo run --release -p benches --bin startup-table
 	cargo run --release -p benches --bin pull-table
+	cargo run --release -p benches --bin build-table
 
 install: build ## Install mini-docker, its manual and its completion below /usr/local
 	install -D -m 0755 "$$(bash .ci/target-dir)/release/mini-docker" $(DESTDIR)/usr/local/bin/mini-docker

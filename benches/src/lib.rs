@@ -1,4 +1,5 @@
-//! What a container start costs, mechanism by mechanism; and, in [`pull`], what it costs to get an image.
+//! What a container start costs, mechanism by mechanism; in [`pull`], what it costs to get an image; and, in [`build`],
+//! what it costs to build one.
 //!
 //! A *start* here is the whole life of a container that does nothing: from the first system call made for it, through
 //! the exec of a static `true` and its end, until everything that was made for it is gone again. It is measured at each
@@ -17,6 +18,7 @@
 //! comparing a step with itself before and after a change) and `startup-table` (interleaved rounds, good for comparing
 //! steps with each other).
 
+pub mod build;
 pub mod chart;
 pub mod clock;
 mod grid;

@@ -16,7 +16,7 @@
 //! The program is `pull-table`; `cargo bench -p benches --bench unpack` (Criterion) has the layer store alone.
 
 pub mod chart;
-mod files;
+pub(crate) mod files;
 pub mod ground;
 pub mod image;
 pub mod inflate;

@@ -41,6 +41,25 @@ pub(crate) fn generate(folder: &Path, bytes: u64, seed: u64) -> Result<()> {
     Ok(())
 }
 
+/// Fills a folder with folders of `files` files each: 2 to 6 KiB, words, as sources have. Returns how many bytes there
+/// are.
+pub(crate) fn generate_sources(folder: &Path, folders: usize, files: usize) -> Result<u64> {
+    let mut random = Random::seeded(4);
+    let words = words(&mut random);
+    let mut written = 0;
+    for at in 0..folders {
+        let directory = folder.join(format!("d{at:02}"));
+        fs::create_dir_all(&directory)?;
+        for file in 0..files {
+            let length = 2048 + random.below(4096);
+            let data = data(Content::Text, length, &mut random, &words);
+            fs::write(directory.join(format!("f{file:02}")), &data)?;
+            written += data.len() as u64;
+        }
+    }
+    Ok(written)
+}
+
 /// Four thousand words of three to nine letters.
 fn words(random: &mut Random) -> Vec<Vec<u8>> {
     let mut word = || {

@@ -3,6 +3,7 @@
 //! This program starts itself once more for each of them ([`MEASURE`]). The kernel adds up CPU time and remembers the
 //! peak of memory for all children that a process has waited for; a process of its own has no other children.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub const MEASURE: &str = "measure";
 pub struct Job {
     /// Programs and their arguments, in order.
     pub commands: Vec<Vec<String>>,
+    /// Environment variables of theirs, beside those of this process.
+    pub environment: BTreeMap<String, String>,
     /// How many of them run at the same time.
     pub at_once: usize,
     /// A new folder, in which they leave whatever they write. They run in the folder above it.
@@ -65,6 +68,7 @@ impl Job {
         {
             measure.env_remove(variable);
         }
+        measure.envs(&self.environment);
         let mut process = measure.spawn().context("start the measuring process")?;
         let input = process.stdin.take().context("no standard input")?;
         serde_json::to_writer(input, self)?;
@@ -165,7 +169,7 @@ mod tests {
     fn job(folder: &Path, at_once: usize, scripts: &[&str]) -> Job {
         let command = |script: &&str| ["sh", "-c", script].map(str::to_owned).to_vec();
         let commands = scripts.iter().map(command).collect();
-        Job { commands, at_once, folder: folder.to_owned() }
+        Job { commands, environment: BTreeMap::new(), at_once, folder: folder.to_owned() }
     }
 
     #[test]

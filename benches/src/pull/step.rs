@@ -1,5 +1,6 @@
 //! Who does what: the commands that are measured.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -186,11 +187,11 @@ impl Step {
             }
         };
         let at_once = if self.way == Way::Limit(Limit::TarAtOnce) { AT_ONCE } else { 1 };
-        Ok(Job { commands, at_once, folder: folder.to_owned() })
+        Ok(Job { commands, environment: BTreeMap::new(), at_once, folder: folder.to_owned() })
     }
 }
 
-fn words(words: &[&str]) -> Vec<String> {
+pub(crate) fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 
