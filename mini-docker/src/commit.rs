@@ -125,7 +125,7 @@ fn new_layer(
 }
 
 /// The store's own error out of the writer that carried it.
-fn own(error: io::Error) -> anyhow::Error {
+pub(crate) fn own(error: io::Error) -> anyhow::Error {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<images::Error>()) {
         Some(own) => own.clone().into(),
         None => error.into(),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use syscalls::inroot;
 
+use crate::commit::own;
 use crate::engine::Engine;
 use crate::files::make_dir;
 
@@ -82,14 +82,6 @@ impl Press<'_> {
             layers.adopt(&id, upper, added)?;
         }
         Ok(record)
-    }
-}
-
-/// The store's own error out of the writer that carried it: a full disk is told whole.
-fn own(error: io::Error) -> anyhow::Error {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<images::Error>()) {
-        Some(own) => own.clone().into(),
-        None => error.into(),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -66,31 +65,6 @@ fn entry(record: &Record) -> Entry {
         made: time(record.made),
         used: time(record.used),
     }
-}
-
-/// Bytes that the cache takes, tars of layers and folders of cache mounts.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn size(engine: &Engine) -> Result<u64> {
-    let build = engine.root.join("build");
-    let mut seen = BTreeSet::new();
-    Ok(tree_size(&build.join("blobs"), &mut seen) + tree_size(&build.join("mounts"), &mut seen))
-}
-
-/// Bytes on the disk, hard links once. What disappears meanwhile counts nothing.
-fn tree_size(path: &Path, seen: &mut BTreeSet<(u64, u64)>) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(metadata) = path.symlink_metadata() else { return 0 };
-    if !seen.insert((metadata.dev(), metadata.ino())) {
-        return 0;
-    }
-    let own = metadata.blocks() * 512;
-    if !metadata.is_dir() {
-        return own;
-    }
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    own + entries.map(|entry| tree_size(&entry.path(), seen)).sum::<u64>()
 }
 
 /// The layers that the cache needs.
