@@ -75,7 +75,7 @@ pub struct Record {
     pub layer: Option<Layer>,
     /// When it was made, in seconds since 1970.
     pub made: i64,
-    /// When it was used last.
+    /// When it was used last, to the minute.
     pub used: i64,
     /// The content of the files that were copied, see [`Cache::why`]: a name for each, and what it had.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -280,9 +280,12 @@ impl<'w> Worker<'w> {
             && self.is_here(&record)?
         {
             self.talk.say(&Said::Cached { step })?;
-            record.used = Timestamp::now().as_second();
-            // It is only the order in which the cache is pruned.
-            self.cache.put(&record).ok();
+            let now = Timestamp::now().as_second();
+            // It is only the order in which the cache is pruned: not worth three files each time.
+            if now - record.used >= 60 {
+                record.used = now;
+                self.cache.put(&record).ok();
+            }
             return Ok(self.take(record));
         }
         if !self.plan.request.no_cache
